@@ -1,0 +1,2 @@
+//! Ringdaw.
+pub mod wire;
