@@ -1,2 +1,5 @@
-//! Ringdaw.
+//! Ringdaw: a Kafka broker for Linux on io_uring, one pinned thread per core, and the rig that measures it.
+pub mod clock;
+pub mod ids;
+pub mod reactor;
 pub mod wire;

@@ -215,7 +215,8 @@ impl<'a> Reader<'a> {
             }
             let end = self.position + size;
             // The field sees its own bytes only, so it cannot read into its neighbour.
-            let mut field = Reader { bytes: &self.bytes[..end], position: self.position, budget: self.budget };
+            let mut field =
+                Reader { bytes: &self.bytes[..end], position: self.position, budget: self.budget };
             if known(tag, &mut field)? && field.position != end {
                 return Err(field.error("a tagged field does not fill its announced size"));
             }
