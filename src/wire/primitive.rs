@@ -88,6 +88,11 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.position
     }
 
+    /// The bytes read since `position` was `start`.
+    pub fn since(&self, start: usize) -> &'a [u8] {
+        &self.bytes[start..self.position]
+    }
+
     /// An error at the current position.
     pub fn error(&self, what: &'static str) -> DecodeError {
         DecodeError { position: self.position, what }
@@ -278,8 +283,11 @@ pub fn put_count(sink: &mut impl Sink, v: Version, count: usize) {
     put_length(sink, v, false, Some(count));
 }
 
-/// Writes a non-null string that the caller streams itself.
+/// Writes a non-null string. One that is longer than a string may be is cut at a character: only texts for people
+/// (error messages that quote what a client sent) can come to that.
 pub fn put_string(sink: &mut impl Sink, v: Version, text: &str) {
+    let cut = (0..=text.len().min(STRING_BYTES_MAX)).rev().find(|&at| text.is_char_boundary(at));
+    let text = &text[..cut.expect("the start of a text is a boundary")];
     put_length(sink, v, true, Some(text.len()));
     sink.put(text.as_bytes());
 }
@@ -444,5 +452,30 @@ impl<'a, T: Field<'a>> Field<'a> for Option<Vec<T>> {
             None if nullable => put_length(s, v, false, None),
             None => put_count(s, v, 0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NARROW: Version = Version { number: 0, flexible: false };
+
+    #[test]
+    fn a_text_too_long_for_a_string_is_cut_at_a_character() {
+        let text = "é".repeat(20_000);
+        let mut bytes = Vec::new();
+        put_string(&mut bytes, NARROW, &text);
+        let read = Reader::new(&bytes).string(NARROW).unwrap().unwrap();
+        assert_eq!(read.len(), 32_766);
+        assert!(text.starts_with(read));
+    }
+
+    #[test]
+    fn a_topic_id_prints_as_kafka_prints_it_and_reads_back() {
+        let id = Uuid([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
+        assert_eq!(id.to_string(), "AAECAwQFBgcICQoLDA0O_w");
+        assert_eq!(Uuid::parse("AAECAwQFBgcICQoLDA0O_w"), Some(id));
+        assert_eq!(Uuid::parse("AAECAwQFBgcICQoLDA0O"), None);
     }
 }

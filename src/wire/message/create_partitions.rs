@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 
 api!(37, CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>, versions 0..=3, flexible 2);
 
 message! {
     pub struct CreatePartitionsRequest<'a> {
-        topics: Vec<CreatePartitionsRequestTopic<'a>> [..];
+        topics: Array<'a, CreatePartitionsRequestTopic<'a>> [..];
         timeout_ms: i32 [..];
         validate_only: bool [..];
     }
@@ -16,11 +17,11 @@ message! {
     pub struct CreatePartitionsRequestTopic<'a> {
         name: &'a str [..];
         count: i32 [..];
-        assignments: Option<Vec<CreatePartitionsRequestAssignment>> [.., null ..];
+        assignments: Option<Array<'a, CreatePartitionsRequestAssignment<'a>>> [.., null ..];
     }
 
-    pub struct CreatePartitionsRequestAssignment {
-        broker_ids: Vec<i32> [..];
+    pub struct CreatePartitionsRequestAssignment<'a> {
+        broker_ids: Array<'a, i32> [..];
     }
 
     pub struct CreatePartitionsResponse<'a> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 use crate::wire::primitive::Uuid;
 
@@ -9,7 +10,7 @@ api!(19, CreateTopicsRequest<'a>, CreateTopicsResponse<'a>, versions 0..=7, flex
 
 message! {
     pub struct CreateTopicsRequest<'a> {
-        topics: Vec<CreateTopicsRequestTopic<'a>> [..];
+        topics: Array<'a, CreateTopicsRequestTopic<'a>> [..];
         timeout_ms: i32 [.., default 60000];
         validate_only: bool [1..];
     }
@@ -18,13 +19,13 @@ message! {
         name: &'a str [..];
         num_partitions: i32 [..];
         replication_factor: i16 [..];
-        assignments: Vec<CreateTopicsRequestAssignment> [..];
-        configs: Vec<CreateTopicsRequestConfig<'a>> [..];
+        assignments: Array<'a, CreateTopicsRequestAssignment<'a>> [..];
+        configs: Array<'a, CreateTopicsRequestConfig<'a>> [..];
     }
 
-    pub struct CreateTopicsRequestAssignment {
+    pub struct CreateTopicsRequestAssignment<'a> {
         partition_index: i32 [..];
-        broker_ids: Vec<i32> [..];
+        broker_ids: Array<'a, i32> [..];
     }
 
     pub struct CreateTopicsRequestConfig<'a> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 use crate::wire::primitive::Uuid;
 
@@ -9,8 +10,8 @@ api!(20, DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>, versions 0..=6, flex
 
 message! {
     pub struct DeleteTopicsRequest<'a> {
-        topics: Vec<DeleteTopicsRequestTopic<'a>> [6..];
-        topic_names: Vec<&'a str> [0..=5];
+        topics: Array<'a, DeleteTopicsRequestTopic<'a>> [6..];
+        topic_names: Array<'a, &'a str> [0..=5];
         timeout_ms: i32 [..];
     }
 

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 
 api!(32, DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>, versions 0..=4, flexible 4);
 
 message! {
     pub struct DescribeConfigsRequest<'a> {
-        resources: Vec<DescribeConfigsRequestResource<'a>> [..];
+        resources: Array<'a, DescribeConfigsRequestResource<'a>> [..];
         include_synonyms: bool [1..];
         include_documentation: bool [3..];
     }
@@ -16,7 +17,7 @@ message! {
     pub struct DescribeConfigsRequestResource<'a> {
         resource_type: i8 [..];
         resource_name: &'a str [..];
-        configuration_keys: Option<Vec<&'a str>> [.., null ..];
+        configuration_keys: Option<Array<'a, &'a str>> [.., null ..];
     }
 
     pub struct DescribeConfigsResponse<'a> {

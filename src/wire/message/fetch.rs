@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 use crate::wire::primitive::Uuid;
 
@@ -18,8 +19,8 @@ message! {
         isolation_level: i8 [4..];
         session_id: i32 [7..];
         session_epoch: i32 [7.., default -1];
-        topics: Vec<FetchRequestTopic<'a>> [..];
-        forgotten_topics_data: Vec<FetchRequestForgottenTopicsData<'a>> [7..];
+        topics: Array<'a, FetchRequestTopic<'a>> [..];
+        forgotten_topics_data: Array<'a, FetchRequestForgottenTopicsData<'a>> [7..];
         rack_id: &'a str [11..];
     }
 
@@ -31,7 +32,7 @@ message! {
     pub struct FetchRequestTopic<'a> {
         topic: &'a str [0..=12];
         topic_id: Uuid [13..];
-        partitions: Vec<FetchRequestPartition> [..];
+        partitions: Array<'a, FetchRequestPartition> [..];
     }
 
     pub struct FetchRequestPartition {
@@ -47,7 +48,7 @@ message! {
     pub struct FetchRequestForgottenTopicsData<'a> {
         topic: &'a str [7..=12];
         topic_id: Uuid [13..];
-        partitions: Vec<i32> [..];
+        partitions: Array<'a, i32> [..];
     }
 
     pub struct FetchResponse<'a> {

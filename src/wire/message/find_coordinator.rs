@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 
 api!(10, FindCoordinatorRequest<'a>, FindCoordinatorResponse<'a>, versions 0..=6, flexible 3);
@@ -10,7 +11,7 @@ message! {
     pub struct FindCoordinatorRequest<'a> {
         key: &'a str [0..=3];
         key_type: i8 [1..];
-        coordinator_keys: Vec<&'a str> [4..];
+        coordinator_keys: Array<'a, &'a str> [4..];
     }
 
     pub struct FindCoordinatorResponse<'a> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 
 api!(2, ListOffsetsRequest<'a>, ListOffsetsResponse<'a>, versions 0..=9, flexible 6);
@@ -10,12 +11,12 @@ message! {
     pub struct ListOffsetsRequest<'a> {
         replica_id: i32 [..];
         isolation_level: i8 [2..];
-        topics: Vec<ListOffsetsRequestTopic<'a>> [..];
+        topics: Array<'a, ListOffsetsRequestTopic<'a>> [..];
     }
 
     pub struct ListOffsetsRequestTopic<'a> {
         name: &'a str [..];
-        partitions: Vec<ListOffsetsRequestPartition> [..];
+        partitions: Array<'a, ListOffsetsRequestPartition> [..];
     }
 
     pub struct ListOffsetsRequestPartition {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 use crate::wire::primitive::Uuid;
 
@@ -9,7 +10,7 @@ api!(3, MetadataRequest<'a>, MetadataResponse<'a>, versions 0..=12, flexible 9);
 
 message! {
     pub struct MetadataRequest<'a> {
-        topics: Option<Vec<MetadataRequestTopic<'a>>> [.., null 1..];
+        topics: Option<Array<'a, MetadataRequestTopic<'a>>> [.., null 1..];
         allow_auto_topic_creation: bool [4.., default true];
         include_cluster_authorized_operations: bool [8..=10];
         include_topic_authorized_operations: bool [8..];

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::wire::array::Array;
 use crate::wire::message::{api, message};
 
 api!(0, ProduceRequest<'a>, ProduceResponse<'a>, versions 0..=11, flexible 9);
@@ -11,12 +12,12 @@ message! {
         transactional_id: Option<&'a str> [3.., null ..];
         acks: i16 [..];
         timeout_ms: i32 [..];
-        topic_data: Vec<ProduceRequestTopicData<'a>> [..];
+        topic_data: Array<'a, ProduceRequestTopicData<'a>> [..];
     }
 
     pub struct ProduceRequestTopicData<'a> {
         name: &'a str [..];
-        partition_data: Vec<ProduceRequestPartitionData<'a>> [..];
+        partition_data: Array<'a, ProduceRequestPartitionData<'a>> [..];
     }
 
     pub struct ProduceRequestPartitionData<'a> {
