@@ -1,5 +1,6 @@
 //! Ringdaw: a Kafka broker for Linux on io_uring, one pinned thread per core, and the rig that measures it.
 pub mod clock;
+pub mod config;
 pub mod ids;
 pub mod reactor;
 pub mod report;

@@ -1,0 +1,31 @@
+//! Settings: Kafka's `server.properties`, its keys and rules, and Ringdaw's own keys.
+//!
+//! In: a file, `--override` arguments, the overrides of topics. Out: `Config` and `TopicConfig`, typed and
+//! valid, with notes for the operator. `settings` is the one table; everything else reads it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `properties` | the syntax of the file |
+//! | `setting`, `settings` | what a setting is; the table |
+//! | `load` | file and arguments to checked values, with the place of each |
+//! | `broker`, `listener` | `Config`: typed fields, checks between keys |
+//! | `topic` | `TopicConfig`: overrides over the broker's values |
+//! | `nearest` | what an unknown key was meant to be |
+//! | `version` | Kafka's release numbers |
+
+mod broker;
+mod listener;
+mod load;
+mod nearest;
+pub mod properties;
+pub mod setting;
+pub mod settings;
+mod topic;
+pub mod version;
+
+pub use broker::{AppendEngine, Config, FetchEngine, ReactorEngine, ZooKeeper};
+pub use listener::{Listener, SecurityProtocol};
+pub use load::{ConfigErrors, Note, Place};
+pub use topic::{
+    CleanupPolicy, CompressionType, Durability, Overrides, TimestampType, TopicConfig, TopicConfigError,
+};
