@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod metrics;
 pub mod reactor;
 pub mod report;
 pub mod wire;
