@@ -5,7 +5,7 @@
 //! number is reused only when the last holder lets go (`FAULTS.md` H06).
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -456,13 +456,5 @@ fn sync_range(file: &File, position: u64, length: u64, flags: libc::c_uint) -> i
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> File {
         File::from_fd(file.into())
-    }
-}
-
-impl File {
-    /// Takes over a descriptor that a system call just returned.
-    pub(super) fn adopt(fd: RawFd) -> File {
-        // SAFETY: the caller got `fd` from the kernel in this turn and nobody else owns it.
-        File::from_fd(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }

@@ -10,11 +10,13 @@ use std::io;
 
 use crate::clock::{Instant, WallMs};
 
-#![allow(dead_code)] // the ring engine that uses the rest comes next
-
 pub mod buffer;
+pub mod direct;
 pub mod disk;
 pub mod mailbox;
+pub mod pin;
+pub mod probe;
+pub mod ring;
 pub mod socket;
 
 pub use buffer::Lease;
@@ -148,8 +150,8 @@ pub struct Waker(std::sync::Arc<WakeTarget>);
 #[derive(Debug)]
 pub(crate) struct WakeTarget {
     event: std::os::fd::OwnedFd,
-    /// The descriptor of the target's ring, for ring messages; -1 where it has none.
-    ring: std::os::fd::RawFd,
+    /// A descriptor of the target's ring, for ring messages, where it has one.
+    ring: Option<std::os::fd::OwnedFd>,
 }
 
 impl Waker {

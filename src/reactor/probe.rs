@@ -1,0 +1,78 @@
+//! Can this machine run the ring? Asked once at start, answered with what to change.
+
+use std::io;
+
+use crate::reactor::ring::{RingEngine, RingOptions};
+
+/// Why the ring cannot be used here, and what to change.
+#[derive(Debug, thiserror::Error)]
+#[error("io_uring cannot be used: {reason}. {remedy}")]
+pub struct ProbeError {
+    pub reason: String,
+    pub remedy: String,
+}
+
+/// The oldest kernel whose ring has every flag in use (`FAULTS.md` H27).
+const KERNEL_FLOOR: (u32, u32) = (6, 1);
+
+/// Makes a ring of the given size, and drops it.
+pub fn probe(options: RingOptions) -> Result<(), ProbeError> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if let Some(version) = kernel_version(&release)
+        && version < KERNEL_FLOOR
+    {
+        return Err(ProbeError {
+            reason: format!("kernel {} is older than {}.{}", release.trim(), KERNEL_FLOOR.0, KERNEL_FLOOR.1),
+            remedy: "Run a kernel of 6.1 or later".to_owned(),
+        });
+    }
+    // A ring belongs to the thread that made it, so the probe has a thread of its own.
+    let made = std::thread::scope(|scope| scope.spawn(|| RingEngine::new(options).map(drop)).join());
+    match made {
+        Ok(result) => result.map_err(|e| explain(&e)),
+        Err(_) => Err(ProbeError { reason: "the probe failed".to_owned(), remedy: String::new() }),
+    }
+}
+
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.trim().split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// What an error of making a ring means for the one who can change it.
+pub fn explain(error: &io::Error) -> ProbeError {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    let remedy = match error.raw_os_error() {
+        Some(libc::EPERM) if !matches!(disabled.trim(), "" | "0") => {
+            format!("kernel.io_uring_disabled is {}: set it to 0 (sysctl -w kernel.io_uring_disabled=0)", disabled.trim())
+        }
+        Some(libc::EPERM | libc::EACCES) => "A sandbox refuses it: allow io_uring_setup, io_uring_enter and \
+             io_uring_register in the container's seccomp profile"
+            .to_owned(),
+        Some(libc::ENOSYS) => "The kernel was built without io_uring, or a sandbox hides it: allow io_uring_setup, \
+             io_uring_enter and io_uring_register, or use a kernel with CONFIG_IO_URING"
+            .to_owned(),
+        Some(libc::ENOMEM) => {
+            "Not enough locked memory: raise the limit (ulimit -l unlimited, or LimitMEMLOCK=infinity in the unit)".to_owned()
+        }
+        Some(libc::EMFILE | libc::ENFILE) => "Too many open files: raise the limit (ulimit -n)".to_owned(),
+        Some(libc::EINVAL) => "The kernel lacks a flag in use: run a kernel of 6.1 or later".to_owned(),
+        _ => "See the error".to_owned(),
+    };
+    ProbeError { reason: error.to_string(), remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_says_what_to_change() {
+        let remedy = |errno| explain(&io::Error::from_raw_os_error(errno)).to_string();
+        assert!(remedy(libc::ENOMEM).contains("LimitMEMLOCK"));
+        assert!(remedy(libc::ENOSYS).contains("CONFIG_IO_URING"));
+        assert!(remedy(libc::EINVAL).contains("6.1"));
+        assert_eq!(kernel_version("6.18.44-fc-v657\n"), Some((6, 18)));
+        assert_eq!(kernel_version("weird"), None);
+    }
+}
