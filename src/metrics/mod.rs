@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use ringdaw::metrics::{Registry, Timed};
-//! use std::time::Instant;
+//! use ringdaw::clock::Instant;
 //!
 //! let registry = Registry::new();                       // one per broker, shared as Arc
 //! let thread = registry.thread("network-0");            // once per thread, at its start
@@ -22,7 +22,7 @@
 //! partition.log_end_offset.set(16);
 //! registry.broker.partition_count.set(1);               // gauges of the control thread
 //!
-//! let page = registry.page(Instant::now());             // when a scraper asks; the only place with a lock
+//! let page = registry.page(Instant(0));             // when a scraper asks; the only place with a lock
 //! assert!(page.contains("kafka_server_brokertopicmetrics_messagesin_total{topic=\"orders\"} 16\n"));
 //! ```
 //!

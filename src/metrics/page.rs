@@ -4,7 +4,9 @@
 //! so dashboards and alerts made for Kafka find their series; what Kafka does not have begins with `ringdaw_`.
 //! A series exists only when something was counted that it can be computed from.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Instant;
 
 use super::registry::{API_KEYS, BrokerMetrics, Known, RequestTimes, ThreadMetrics, Timed, TopicMetrics};
 use super::text::{Kind, Text};
@@ -82,7 +84,7 @@ pub(super) struct Window {
 impl Window {
     /// Each histogram's samples since the window's start; moves the window on.
     fn advance(&mut self, now: Instant, sums: &[Snapshot]) -> Vec<Snapshot> {
-        let due = self.next.as_ref().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= WINDOW);
+        let due = self.next.as_ref().is_none_or(|(at, _)| now.since(*at) >= WINDOW);
         if due {
             self.base = self.next.take();
             self.next = Some((now, sums.to_vec()));
@@ -374,7 +376,7 @@ mod tests {
         }
         registry.partition("orders", 3).log_end_offset.set(10);
         registry.broker.partition_count.set(4);
-        let page = registry.page(Instant::now());
+        let page = registry.page(Instant(7));
         for line in [
             "kafka_network_requestmetrics_requests_total{request=\"Produce\"} 2",
             "kafka_network_requestmetrics_requests_total{request=\"Other\"} 2",
@@ -396,7 +398,7 @@ mod tests {
         registry.thread("t").flush.record(1);
         registry.topic("t", "a");
         registry.partition("a", 0);
-        let page = registry.page(Instant::now());
+        let page = registry.page(Instant(7));
         let mut announced = std::collections::BTreeSet::new();
         let mut current = "";
         for line in page.lines() {
@@ -414,7 +416,7 @@ mod tests {
     fn quantiles_forget_what_is_older_than_the_window() {
         let registry = Registry::new();
         let thread = registry.thread("t");
-        let start = Instant::now();
+        let start = Instant(7);
         let slow = "kafka_network_requestmetrics_totaltimems{request=\"Produce\",quantile=\"0.99\"}";
         let p99 = |page: String| -> f64 {
             let line = page.lines().find(|l| l.starts_with(slow)).expect("the series").to_owned();
@@ -423,8 +425,8 @@ mod tests {
         thread.times(Timed::Produce).total.record(900_000_000);
         assert!(p99(registry.page(start)) >= 900.0);
         thread.times(Timed::Produce).total.record(1_000_000);
-        assert!(p99(registry.page(start + WINDOW / 2)) >= 900.0, "still inside the window");
-        let later = p99(registry.page(start + WINDOW));
+        assert!(p99(registry.page(start.after(WINDOW / 2))) >= 900.0, "still inside the window");
+        let later = p99(registry.page(start.after(WINDOW)));
         assert!((1.0..1.1).contains(&later), "{later}");
     }
 
@@ -436,7 +438,7 @@ mod tests {
             registry.partition(topic, 0);
         }
         registry.forget_topic("a");
-        let page = registry.page(Instant::now());
+        let page = registry.page(Instant(7));
         assert!(!page.contains("topic=\"a\""));
         assert!(page.contains("kafka_log_log_size{topic=\"ab\",partition=\"0\"} 0"));
     }

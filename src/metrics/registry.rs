@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
+
+use crate::clock::Instant;
 
 use super::page::Window;
 use super::{Counter, Gauge, Histogram};
