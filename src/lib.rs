@@ -1,4 +1,5 @@
 //! Ringdaw: a Kafka broker for Linux on io_uring, one pinned thread per core, and the rig that measures it.
+pub mod checksum;
 pub mod clock;
 pub mod config;
 pub mod ids;

@@ -84,10 +84,7 @@ pub fn decode(histogram: &Histogram) -> Result<Hdr<u64>, String> {
 }
 
 /// All blocks' histograms of one metric in one; `None` when there is none. Void blocks are left out.
-pub fn merged<'a>(
-    blocks: impl Iterator<Item = &'a Block>,
-    metric: &str,
-) -> Result<Option<Hdr<u64>>, String> {
+pub fn merged<'a>(blocks: impl Iterator<Item = &'a Block>, metric: &str) -> Result<Option<Hdr<u64>>, String> {
     let mut sum: Option<Hdr<u64>> = None;
     for block in blocks.filter(|block| block.void_reasons.is_empty()) {
         for histogram in block.histograms.iter().filter(|h| h.metric == metric) {
@@ -110,7 +107,9 @@ pub fn stalls(samples: &[Sample], threshold_ns: u64, gap_ns: u64) -> Vec<Stall> 
     for sample in slow {
         let end_ns = sample.intended_ns.saturating_add(sample.latency_ns);
         match stalls.last_mut() {
-            Some(stall) if sample.intended_ns <= (stall.start_ns + stall.duration_ns).saturating_add(gap_ns) => {
+            Some(stall)
+                if sample.intended_ns <= (stall.start_ns + stall.duration_ns).saturating_add(gap_ns) =>
+            {
                 stall.duration_ns = stall.duration_ns.max(end_ns - stall.start_ns);
                 stall.requests += 1;
             }
