@@ -90,6 +90,45 @@ impl<'s, 'a, T: Field<'a> + Clone> IntoIterator for &'s Array<'a, T> {
     }
 }
 
+/// The walk over an `Array` that nobody keeps.
+pub struct IntoIter<'a, T>(OwnWalk<'a, T>);
+
+enum OwnWalk<'a, T> {
+    InPlace { r: Reader<'a>, left: usize, version: Version },
+    Owned(std::vec::IntoIter<T>),
+}
+
+impl<'a, T: Field<'a>> Iterator for IntoIter<'a, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match &mut self.0 {
+            OwnWalk::InPlace { r, left, version } => next_in_place(r, left, *version),
+            OwnWalk::Owned(elements) => elements.next(),
+        }
+    }
+}
+
+impl<'a, T: Field<'a>> IntoIterator for Array<'a, T> {
+    type Item = T;
+    type IntoIter = IntoIter<'a, T>;
+
+    fn into_iter(self) -> IntoIter<'a, T> {
+        IntoIter(match self.0 {
+            Elements::InPlace { bytes, count, version, .. } => {
+                OwnWalk::InPlace { r: Reader::new(bytes), left: count, version }
+            }
+            Elements::Owned(elements) => OwnWalk::Owned(elements.into_iter()),
+        })
+    }
+}
+
+/// The next of `left` elements, all of which were read once when the array was.
+fn next_in_place<'a, T: Field<'a>>(r: &mut Reader<'a>, left: &mut usize, version: Version) -> Option<T> {
+    *left = left.checked_sub(1)?;
+    Some(T::read(r, version, false).expect("these bytes were read the same way when the array was"))
+}
+
 impl<T> From<Vec<T>> for Array<'_, T> {
     fn from(elements: Vec<T>) -> Self {
         Array(Elements::Owned(elements))

@@ -106,11 +106,12 @@ pub struct FrameStart(usize);
 
 impl FrameStart {
     /// Ends the frame: its size counts what was appended since `begin`, and `elsewhere` bytes that follow by another
-    /// way (file ranges sent to the socket).
-    pub fn end(self, out: &mut [u8], elsewhere: usize) {
-        let size = out.len() - self.0 - SIZE_BYTES + elsewhere;
-        let size = i32::try_from(size).expect("a response is planned to stay below 2 GiB");
+    /// way (file ranges sent to the socket). Returns the bytes of the whole frame, its size field included.
+    pub fn end(self, out: &mut [u8], elsewhere: usize) -> usize {
+        let whole = out.len() - self.0 + elsewhere;
+        let size = i32::try_from(whole - SIZE_BYTES).expect("a response is planned to stay below 2 GiB");
         out[self.0..self.0 + SIZE_BYTES].copy_from_slice(&size.to_be_bytes());
+        whole
     }
 }
 

@@ -88,7 +88,7 @@ macro_rules! response {
 macro_rules! message {
     ($(
         $(#[$meta:meta])*
-        pub struct $name:ident $(<$lifetime:lifetime>)? {
+        $visible:vis struct $name:ident $(<$lifetime:lifetime>)? {
             $(
                 $(#[$field_meta:meta])*
                 $field:ident : $ty:ty
@@ -98,7 +98,7 @@ macro_rules! message {
     )+) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
-        pub struct $name $(<$lifetime>)? {
+        $visible struct $name $(<$lifetime>)? {
             $($(#[$field_meta])* pub $field: $ty,)*
         }
 
