@@ -93,10 +93,7 @@ pub fn parse_listeners(text: &str, map: &ProtocolMap) -> Result<Vec<Listener>, V
     for element in super::setting::list(text) {
         match parse_listener(&element, map) {
             Ok(listener) if listeners.iter().any(|other| other.name == listener.name) => {
-                wrong.push(format!(
-                    "each listener needs a name of its own, and {} is there twice",
-                    listener.name
-                ));
+                wrong.push(format!("each name once, and {} is there twice", listener.name));
             }
             Ok(listener) => listeners.push(listener),
             Err(what) => wrong.push(what),
@@ -116,7 +113,7 @@ pub fn check_ports(listeners: &[Listener]) -> Result<(), String> {
                 one.host.parse::<std::net::IpAddr>().ok().zip(other.host.parse::<std::net::IpAddr>().ok());
             if both_addresses.is_none_or(|(one, other)| one.is_ipv4() == other.is_ipv4()) {
                 return Err(format!(
-                    "each listener needs a port of its own, but {} and {} both have {}",
+                    "a port of its own for each, and {} and {} both have {}",
                     other.name, one.name, one.port
                 ));
             }

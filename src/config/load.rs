@@ -111,6 +111,15 @@ impl Given {
         given
     }
 
+    /// `broker.id` and `node.id` are one thing: whoever says one says both.
+    pub fn share_ids(&mut self) {
+        for (one, other) in [("broker.id", "node.id"), ("node.id", "broker.id")] {
+            if let (Some(entry), None) = (self.entries.get(one), self.entries.get(other)) {
+                self.entries.insert(other.to_owned(), entry.clone());
+            }
+        }
+    }
+
     /// The text of a key if it was given and is not wrong.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.entries.get(key).filter(|entry| entry.value.is_some()).map(|entry| entry.text.as_str())
@@ -120,8 +129,9 @@ impl Given {
         self.entries.contains_key(key)
     }
 
-    pub fn is_wrong(&self, key: &str) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.value.is_none())
+    /// Whether none of these keys has a value that is wrong by itself.
+    pub fn are_right(&self, keys: &[&str]) -> bool {
+        keys.iter().all(|key| self.entries.get(*key).is_none_or(|entry| entry.value.is_some()))
     }
 
     /// The value in force for a broker key: given, else the default; `None` is Kafka's null.
@@ -239,6 +249,19 @@ impl Given {
     fn judge(&mut self, findings: &mut Findings) {
         for (key, entry) in &mut self.entries {
             let Some(setting) = settings::broker(key) else {
+                if let Some((setting, said)) = of_one_listener(key) {
+                    entry.value = setting.parse(&entry.text).ok();
+                    match entry.value {
+                        Some(_) => findings.notes.push(remark_at(&entry.place, key, &entry.text, said)),
+                        None => findings.errors.push(remark_at(
+                            &entry.place,
+                            key,
+                            &entry.text,
+                            setting.allowed_text(),
+                        )),
+                    }
+                    continue;
+                }
                 let text = nearest::unknown(key);
                 findings.notes.push(remark_at(&entry.place, key, &entry.text, text));
                 continue;
@@ -282,6 +305,19 @@ impl Findings {
     }
 }
 
+/// `listener.name.<listener>.<key>` is the key for one listener, and between the two a login mechanism may
+/// stand. Out: the key's row, and what to say of it.
+fn of_one_listener(key: &str) -> Option<(&'static Setting, String)> {
+    let (_, rest) = key.strip_prefix("listener.name.")?.split_once('.')?;
+    let setting = settings::broker(rest).or_else(|| settings::broker(rest.split_once('.')?.1))?;
+    let text = match setting.effect {
+        Effect::Waits(part) => format!("no effect yet: it waits for {part}"),
+        Effect::Nothing(why) | Effect::Removed(why) => format!("has no effect: {why}"),
+        Effect::Works => format!("has no effect: {} holds for all listeners", setting.key),
+    };
+    Some((setting, text))
+}
+
 fn effect_text(setting: &Setting) -> Option<String> {
     match setting.effect {
         Effect::Works => None,
@@ -291,7 +327,11 @@ fn effect_text(setting: &Setting) -> Option<String> {
 }
 
 fn remark_at(place: &Place, key: &str, value: &str, text: String) -> Note {
-    let sensitive = settings::broker(key).is_some_and(Setting::is_sensitive) || nearest::may_be_secret(key);
+    let of_listener = || of_one_listener(key).map(|(setting, _)| setting);
+    let sensitive = match settings::broker(key).or_else(of_listener) {
+        Some(setting) => setting.is_sensitive(),
+        None => nearest::may_be_secret(key),
+    };
     let value = if sensitive && !value.is_empty() { "[hidden]".to_owned() } else { value.to_owned() };
     Note { place: place.clone(), key: key.to_owned(), value, text }
 }

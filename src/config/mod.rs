@@ -8,22 +8,27 @@
 //! | `properties` | the syntax of the file |
 //! | `setting`, `settings` | what a setting is; the table |
 //! | `load` | file and arguments to checked values, with the place of each |
-//! | `broker`, `listener` | `Config`: typed fields, checks between keys |
+//! | `broker` | `Config`: a typed field for each key the broker acts on |
+//! | `together`, `listener` | what keys say together, and the checks between them |
+//! | `describe` | every key with its value and where that comes from |
 //! | `topic` | `TopicConfig`: overrides over the broker's values |
 //! | `nearest` | what an unknown key was meant to be |
 //! | `version` | Kafka's release numbers |
 
 mod broker;
+mod describe;
 mod listener;
 mod load;
 mod nearest;
 pub mod properties;
 pub mod setting;
 pub mod settings;
+mod together;
 mod topic;
 pub mod version;
 
 pub use broker::{AppendEngine, Config, FetchEngine, ReactorEngine, ZooKeeper};
+pub use describe::{Described, Source, Synonym};
 pub use listener::{Listener, SecurityProtocol};
 pub use load::{ConfigErrors, Note, Place};
 pub use topic::{

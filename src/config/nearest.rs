@@ -73,6 +73,9 @@ const CLIENT: &[&str] = &[
 ];
 
 pub(super) fn unknown(key: &str) -> String {
+    if key.is_empty() {
+        return "a line without a key, ignored as Kafka does".to_owned();
+    }
     for (keys, whose) in [(PRODUCER, "a producer"), (CONSUMER, "a consumer"), (CLIENT, "a client")] {
         if keys.contains(&key) {
             return format!("a setting of {whose}, without effect on a broker, here as in Kafka");
@@ -94,13 +97,12 @@ pub(super) fn unknown(key: &str) -> String {
 pub(super) fn may_be_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["password", "secret", "jaas", "token", "credential"].iter().any(|word| key.contains(word))
-        && settings::broker(&key).is_none()
 }
 
 /// The candidate with the fewest single-letter changes, if those are few enough to be a slip.
 pub fn nearest<'a>(key: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let key = key.to_lowercase().replace(['_', '-'], ".");
-    let enough = (key.chars().count() / 5).clamp(1, 4);
+    let enough = if key.len() < 5 { 1 } else { (key.len() / 5).clamp(2, 4) };
     candidates
         .map(|candidate| (distance(&key, candidate), candidate))
         .filter(|(distance, _)| *distance <= enough)

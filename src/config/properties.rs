@@ -42,12 +42,17 @@ impl Properties {
             let mut logical = first.to_owned();
             while continues(&logical) {
                 logical.pop();
+                if logical.is_empty() {
+                    break; // nothing to continue: the next line stands for itself, and may be a comment
+                }
                 match lines.next() {
                     Some((_, next)) => logical.push_str(next.trim_start_matches(is_blank)),
                     None => break,
                 }
             }
-            properties.take(index + 1, &logical);
+            if !logical.is_empty() {
+                properties.take(index + 1, &logical);
+            }
         }
         properties
     }
@@ -59,9 +64,6 @@ impl Properties {
 
     fn take(&mut self, line: usize, logical: &str) {
         let (key, value) = split(logical);
-        if key.is_empty() && value.is_empty() {
-            return; // a lone continuation: Java reads an empty key, which nobody can have meant
-        }
         match (unescape(key), unescape(value)) {
             (Ok(key), Ok(value)) => self.entries.push(Property { line, key, value }),
             (Err(what), _) | (_, Err(what)) => self.errors.push(SyntaxError { line, what }),

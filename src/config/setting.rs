@@ -173,25 +173,43 @@ impl Setting {
         })
     }
 
-    /// Reads and checks a value; the error is the part after `Invalid value V for configuration K: `.
+    /// Reads and checks a value; the error is Kafka's whole sentence.
     pub fn parse(&self, text: &str) -> Result<Value, String> {
         let text = text.trim();
-        let value = match self.kind {
-            Kind::Boolean if text.eq_ignore_ascii_case("true") => Value::Boolean(true),
-            Kind::Boolean if text.eq_ignore_ascii_case("false") => Value::Boolean(false),
-            Kind::Boolean => return Err("Expected value to be either true or false".to_owned()),
-            Kind::Int => Value::Whole(whole(text, i32::MIN.into(), i32::MAX.into(), "INT")?),
-            Kind::Short => Value::Whole(whole(text, i16::MIN.into(), i16::MAX.into(), "SHORT")?),
-            Kind::Long => Value::Whole(whole(text, i64::MIN, i64::MAX, "LONG")?),
-            Kind::Double => match text.parse::<f64>() {
-                Ok(number) if !number.is_nan() => Value::Double(number),
-                Ok(_) | Err(_) => return Err("Not a number of type DOUBLE".to_owned()),
-            },
-            Kind::List => Value::List(list(text)),
-            Kind::String | Kind::Class | Kind::Password => Value::Text(text.to_owned()),
-        };
-        self.check(&value)?;
+        let sentence =
+            |shown: &str, why: String| format!("Invalid value {shown} for configuration {}: {why}", self.key);
+        let value = self.read(text).map_err(|why| sentence(text, why))?;
+        self.check(&value).map_err(|why| sentence(&self.shown(text, &value), why))?;
         Ok(value)
+    }
+
+    fn read(&self, text: &str) -> Result<Value, String> {
+        match self.kind {
+            Kind::Boolean if text.eq_ignore_ascii_case("true") => Ok(Value::Boolean(true)),
+            Kind::Boolean if text.eq_ignore_ascii_case("false") => Ok(Value::Boolean(false)),
+            Kind::Boolean => Err("Expected value to be either true or false".to_owned()),
+            Kind::Int => whole(text, i32::MIN.into(), i32::MAX.into(), "INT"),
+            Kind::Short => whole(text, i16::MIN.into(), i16::MAX.into(), "SHORT"),
+            Kind::Long => whole(text, i64::MIN, i64::MAX, "LONG"),
+            Kind::Double => match text.parse::<f64>() {
+                Ok(number) if !number.is_nan() => Ok(Value::Double(number)),
+                Ok(_) | Err(_) => Err("Not a number of type DOUBLE".to_owned()),
+            },
+            Kind::List => Ok(Value::List(list(text))),
+            Kind::String | Kind::Class | Kind::Password => Ok(Value::Text(text.to_owned())),
+        }
+    }
+
+    /// Kafka names the one element that is wrong, or prints the whole list in brackets.
+    fn shown(&self, text: &str, value: &Value) -> String {
+        match (self.allowed, value) {
+            (Allowed::EachOf(words), Value::List(elements)) => {
+                let wrong = elements.iter().find(|element| !words.contains(&element.as_str()));
+                wrong.cloned().unwrap_or_default()
+            }
+            (_, Value::List(elements)) => format!("[{}]", elements.join(", ")),
+            (_, Value::Boolean(_) | Value::Whole(_) | Value::Double(_) | Value::Text(_)) => text.to_owned(),
+        }
     }
 
     fn check(&self, value: &Value) -> Result<(), String> {
@@ -231,7 +249,7 @@ impl Setting {
             (Allowed::NotEmpty, _) => Ok(()),
             (Allowed::Version, Value::Text(text)) => match version::Version::parse(text) {
                 Some(_) => Ok(()),
-                None => Err(format!("Version `{text}` is not a valid version")),
+                None => Err(format!("Version {text} is not a valid version")),
             },
             (Allowed::ThrottledReplicas, Value::List(elements)) => {
                 let pair = |element: &String| {
@@ -243,9 +261,11 @@ impl Setting {
                 if all || elements.iter().all(pair) {
                     Ok(())
                 } else {
-                    Err("must be the literal '*' or a list of replicas in the following format: \
-                         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
-                        .to_owned())
+                    Err(format!(
+                        "{} must be the literal '*' or a list of replicas in the following format: \
+                         [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+                        self.key
+                    ))
                 }
             }
             (Allowed::AutoOrBytes(least), Value::Text(text)) => {
@@ -285,9 +305,8 @@ impl Setting {
             (Allowed::ThrottledReplicas, _) => "* or a list of partition:broker pairs".to_owned(),
             (Allowed::AutoOrBytes(least), _) => format!("auto, or a number of bytes, at least {least}"),
             (Allowed::Cores, _) => "a list of core ids and ranges, such as 0,2,4-7, each once".to_owned(),
-            (Allowed::Any, Some((min, max))) => {
-                format!("a whole number from {min} to {max}")
-            }
+            (Allowed::Any, Some((_, max))) if max == i64::MAX => "a whole number".to_owned(),
+            (Allowed::Any, Some((_, max))) => format!("a whole number, at most {max}"),
             (Allowed::Any | Allowed::AtLeast(_), None) => match self.kind {
                 Kind::Boolean => "true or false".to_owned(),
                 Kind::Double => "a number".to_owned(),
@@ -332,9 +351,9 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn whole(text: &str, min: i64, max: i64, kind: &str) -> Result<i64, String> {
+fn whole(text: &str, min: i64, max: i64, kind: &str) -> Result<Value, String> {
     let number = text.parse::<i64>().ok().filter(|number| (min..=max).contains(number));
-    number.ok_or_else(|| format!("Not a number of type {kind}"))
+    number.map(Value::Whole).ok_or_else(|| format!("Not a number of type {kind}"))
 }
 
 fn at_least(n: i64, least: i64) -> Result<(), String> {

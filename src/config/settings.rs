@@ -3,16 +3,25 @@
 //! One row says all there is to say about a key; reading, checking, describing and the messages at start
 //! come from it. A setting that starts to have an effect loses its `waits` here and nowhere else.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::config::setting::{Allowed, Effect, Importance, Kind, Part, Setting, Update};
 
 /// The broker's row of this key.
 pub fn broker(key: &str) -> Option<&'static Setting> {
-    BROKER.iter().find(|setting| setting.key == key)
+    static ROWS: LazyLock<HashMap<&str, &Setting>> = LazyLock::new(|| by_key(BROKER));
+    ROWS.get(key).copied()
 }
 
 /// The topic's row of this key.
 pub fn topic(key: &str) -> Option<&'static Setting> {
-    TOPIC.iter().find(|setting| setting.key == key)
+    static ROWS: LazyLock<HashMap<&str, &Setting>> = LazyLock::new(|| by_key(TOPIC));
+    ROWS.get(key).copied()
+}
+
+fn by_key(rows: &'static [Setting]) -> HashMap<&'static str, &'static Setting> {
+    rows.iter().map(|setting| (setting.key, setting)).collect()
 }
 
 const MAX_INT: &str = "2147483647";
@@ -23,6 +32,12 @@ const NO_KRAFT: &str =
     "it belongs to KRaft; Ringdaw keeps its metadata in ZooKeeper or in its own log directory";
 const NO_TIERS: &str = "Ringdaw has no tiered storage";
 const NO_PURGATORY: &str = "waiting requests are dropped as they end, so there is nothing to purge";
+
+const NO_JAVA_CRYPTO: &str = "it tunes Java's own cryptography, which Ringdaw does not use";
+const NO_JAVA_METRICS: &str = "it shapes figures that Java keeps; Ringdaw's are counters and histograms";
+const NO_NEW_GROUPS: &str =
+    "it belongs to newer kinds of groups, which a broker with ZooKeeper does not offer";
+const NO_SHARE_GROUPS: &str = "it belongs to share groups, which a broker with ZooKeeper does not offer";
 
 const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const POLICIES: &[&str] = &["compact", "delete"];
@@ -77,6 +92,10 @@ const fn class(key: &'static str) -> Setting {
     new(key, Kind::Class, "").null().nothing(NO_JAVA)
 }
 
+const fn secret(key: &'static str) -> Setting {
+    new(key, Kind::Password, "").null().waits(Part::Security)
+}
+
 impl Setting {
     const fn null(mut self) -> Setting {
         self.default = None;
@@ -90,6 +109,11 @@ impl Setting {
 
     const fn between(mut self, least: i64, most: i64) -> Setting {
         self.allowed = Allowed::Between(least, most);
+        self
+    }
+
+    const fn default(mut self, default: &'static str) -> Setting {
+        self.default = Some(default);
         self
     }
 
@@ -158,7 +182,7 @@ const FLUSH_MS: &[&str] = &["log.flush.interval.ms", "log.flush.scheduler.interv
 pub const BROKER: &[Setting] = &[
     // Who the broker is.
     int("broker.id", "-1").high().says("The broker's number in the cluster; -1 takes the one in meta.properties or makes one up."),
-    int("node.id", "-1").high().same_as(&["node.id", "broker.id"]).says("Another name for broker.id."),
+    int("node.id", "-1").high().says("Another name for broker.id."),
     flag("broker.id.generation.enable", "true").says("Whether a broker without an id may be given one."),
     int("reserved.broker.max.id", "1000").least(0).says("The highest id that may be chosen by hand; made-up ids start above it."),
     text("broker.rack", "").null().says("The rack of this broker, told to clients and used when replicas are placed."),
@@ -207,12 +231,12 @@ pub const BROKER: &[Setting] = &[
     text("log.dirs", "").null().high().says("The directories the log is kept in, separated by commas."),
     int("log.segment.bytes", "1073741824").least(14).high().live().says("The size at which a segment is closed and the next one begun."),
     long("log.roll.ms", "").null().high().live().same_as(ROLL).says("The age at which a segment is closed even if it is not full."),
-    int("log.roll.hours", "168").least(1).high().says("As log.roll.ms, in hours."),
+    int("log.roll.hours", "168").least(1).high().same_as(ROLL).says("As log.roll.ms, in hours."),
     long("log.roll.jitter.ms", "").null().high().live().same_as(ROLL_JITTER).says("Up to how much earlier a segment may be closed, by chance, so that not all close at once."),
-    int("log.roll.jitter.hours", "0").least(0).high().says("As log.roll.jitter.ms, in hours."),
+    int("log.roll.jitter.hours", "0").least(0).high().same_as(ROLL_JITTER).says("As log.roll.jitter.ms, in hours."),
     long("log.retention.ms", "").null().high().live().same_as(RETENTION).says("How long a closed segment is kept; -1 keeps it for ever."),
-    int("log.retention.minutes", "").null().high().says("As log.retention.ms, in minutes."),
-    int("log.retention.hours", "168").high().says("As log.retention.ms, in hours."),
+    int("log.retention.minutes", "").null().high().same_as(RETENTION).says("As log.retention.ms, in minutes."),
+    int("log.retention.hours", "168").high().same_as(RETENTION).says("As log.retention.ms, in hours."),
     long("log.retention.bytes", "-1").high().live().says("How many bytes of a partition are kept; -1 sets no limit."),
     long("log.retention.check.interval.ms", "300000").least(1).says("How often the broker looks for segments to delete."),
     long("log.segment.delete.delay.ms", "60000").least(0).high().live().says("How long the files of a deleted segment stay on disk."),
@@ -330,6 +354,208 @@ pub const BROKER: &[Setting] = &[
     int("transaction.abort.timed.out.transaction.cleanup.interval.ms", "10000").least(1).low().waits(Part::Transactions).says("How often transactions past their time are looked for."),
     int("transaction.remove.expired.transaction.cleanup.interval.ms", "3600000").least(1).low().waits(Part::Transactions).says("How often silent transactional ids are looked for."),
     flag("transaction.partition.verification.enable", "true").low().live().waits(Part::Transactions).says("Whether a partition asks the coordinator before it joins a transaction."),
+
+    // Security: who may connect, and how.
+    text("authorizer.class.name", "").low().waits(Part::Security).says("Which authorizer decides who may do what; empty lets everyone do everything."),
+    text("super.users", "").waits(Part::Security).says("Principals that may do everything, separated by semicolons."),
+    flag("allow.everyone.if.no.acl.found", "false").waits(Part::Security).says("Whether what no rule speaks of is allowed."),
+    class("principal.builder.class").default("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder").live_per_broker().says("A Java class that names the user of a connection."),
+    list("config.providers", "").waits(Part::Security).says("Where values written as ${provider:path:key} are read from."),
+    text("security.providers", "").null().low().nothing(NO_JAVA_CRYPTO).says("Java classes that bring more cryptography."),
+    int("connection.failed.authentication.delay.ms", "100").least(0).low().waits(Part::Security).says("How long a failed login waits for its answer."),
+    long("connections.max.reauth.ms", "0").waits(Part::Security).says("After how long a client must show again who it is; 0 never asks again."),
+    text("ssl.protocol", "TLSv1.3").live_per_broker().waits(Part::Security).says("The TLS version to aim for."),
+    text("ssl.provider", "").null().live_per_broker().nothing(NO_JAVA_CRYPTO).says("The Java provider of TLS."),
+    list("ssl.enabled.protocols", "TLSv1.2,TLSv1.3").live_per_broker().waits(Part::Security).says("The TLS versions a client may use."),
+    list("ssl.cipher.suites", "").live_per_broker().waits(Part::Security).says("The cipher suites a client may use; empty leaves it to the library."),
+    text("ssl.keystore.type", "JKS").live_per_broker().waits(Part::Security).says("The format of the key store."),
+    text("ssl.keystore.location", "").null().live_per_broker().waits(Part::Security).says("The file with the broker's key and certificates."),
+    secret("ssl.keystore.password").live_per_broker().says("The password of the key store."),
+    secret("ssl.key.password").live_per_broker().says("The password of the key itself."),
+    secret("ssl.keystore.key").live_per_broker().says("The broker's key as PEM text."),
+    secret("ssl.keystore.certificate.chain").live_per_broker().says("The broker's certificates as PEM text."),
+    text("ssl.truststore.type", "JKS").live_per_broker().waits(Part::Security).says("The format of the trust store."),
+    text("ssl.truststore.location", "").null().live_per_broker().waits(Part::Security).says("The file with the certificates that are trusted."),
+    secret("ssl.truststore.password").live_per_broker().says("The password of the trust store."),
+    secret("ssl.truststore.certificates").live_per_broker().says("The trusted certificates as PEM text."),
+    text("ssl.keymanager.algorithm", "SunX509").live_per_broker().nothing(NO_JAVA_CRYPTO).says("How Java picks a key."),
+    text("ssl.trustmanager.algorithm", "PKIX").live_per_broker().nothing(NO_JAVA_CRYPTO).says("How Java judges a certificate."),
+    text("ssl.secure.random.implementation", "").null().low().live_per_broker().nothing(NO_JAVA_CRYPTO).says("Where Java takes random numbers from."),
+    text("ssl.endpoint.identification.algorithm", "https").low().live_per_broker().waits(Part::Security).says("Whether a certificate must carry the name of its host; empty does not look."),
+    text("ssl.client.auth", "none").allows(Allowed::OneOf(&["required", "requested", "none"])).live_per_broker().waits(Part::Security).says("Whether clients must show a certificate."),
+    text("ssl.principal.mapping.rules", "DEFAULT").low().waits(Part::Security).says("How the name in a certificate becomes the name of a user."),
+    class("ssl.engine.factory.class").low().live_per_broker().says("A Java class that makes TLS engines."),
+    flag("ssl.allow.dn.changes", "false").low().waits(Part::Security).says("Whether a renewed certificate may carry another name."),
+    flag("ssl.allow.san.changes", "false").low().waits(Part::Security).says("Whether a renewed certificate may carry other host names."),
+    text("sasl.mechanism.inter.broker.protocol", "GSSAPI").live_per_broker().waits(Part::Security).says("How brokers log in to each other."),
+    secret("sasl.jaas.config").live_per_broker().says("The login module and its options, in JAAS form."),
+    list("sasl.enabled.mechanisms", "GSSAPI").live_per_broker().waits(Part::Security).says("The ways in which clients may log in."),
+    class("sasl.server.callback.handler.class").says("A Java class that judges logins."),
+    class("sasl.client.callback.handler.class").says("A Java class that gives the answers of a login between brokers."),
+    class("sasl.login.class").says("A Java class that logs in."),
+    class("sasl.login.callback.handler.class").says("A Java class that gives a login its answers."),
+    int("sasl.server.max.receive.size", "524288").waits(Part::Security).says("The largest message of a login."),
+    text("sasl.kerberos.service.name", "").null().live_per_broker().waits(Part::Security).says("The name of the broker's service in Kerberos."),
+    text("sasl.kerberos.kinit.cmd", "/usr/bin/kinit").live_per_broker().waits(Part::Security).says("The command that gets a Kerberos ticket."),
+    double("sasl.kerberos.ticket.renew.window.factor", "0.8").live_per_broker().waits(Part::Security).says("How far into its life a ticket is renewed."),
+    double("sasl.kerberos.ticket.renew.jitter", "0.05").live_per_broker().waits(Part::Security).says("How much chance the time of renewal has."),
+    long("sasl.kerberos.min.time.before.relogin", "60000").live_per_broker().waits(Part::Security).says("How long to rest between two renewals."),
+    list("sasl.kerberos.principal.to.local.rules", "DEFAULT").live_per_broker().waits(Part::Security).says("How a Kerberos name becomes the name of a user."),
+    double("sasl.login.refresh.window.factor", "0.8").live_per_broker().waits(Part::Security).says("How far into its life a token is renewed."),
+    double("sasl.login.refresh.window.jitter", "0.05").live_per_broker().waits(Part::Security).says("How much chance the time of renewal has."),
+    short("sasl.login.refresh.min.period.seconds", "60").live_per_broker().waits(Part::Security).says("How long to rest between two renewals of a token."),
+    short("sasl.login.refresh.buffer.seconds", "300").live_per_broker().waits(Part::Security).says("How long before its end a token must be renewed."),
+    int("sasl.login.connect.timeout.ms", "").null().low().waits(Part::Security).says("How long to wait for a connection to the giver of tokens."),
+    int("sasl.login.read.timeout.ms", "").null().low().waits(Part::Security).says("How long to wait for its answer."),
+    long("sasl.login.retry.backoff.ms", "100").low().waits(Part::Security).says("How long to rest after a failed try at first."),
+    long("sasl.login.retry.backoff.max.ms", "10000").low().waits(Part::Security).says("How long to rest after a failed try at most."),
+    text("sasl.oauthbearer.token.endpoint.url", "").null().waits(Part::Security).says("Where tokens are given out."),
+    text("sasl.oauthbearer.jwks.endpoint.url", "").null().waits(Part::Security).says("Where the keys are that sign tokens."),
+    long("sasl.oauthbearer.jwks.endpoint.refresh.ms", "3600000").low().waits(Part::Security).says("How often those keys are fetched again."),
+    long("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", "100").low().waits(Part::Security).says("How long to rest after a failed fetch at first."),
+    long("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", "10000").low().waits(Part::Security).says("How long to rest after a failed fetch at most."),
+    text("sasl.oauthbearer.scope.claim.name", "scope").low().waits(Part::Security).says("The field of a token that says what it is for."),
+    text("sasl.oauthbearer.sub.claim.name", "sub").low().waits(Part::Security).says("The field of a token that says whose it is."),
+    int("sasl.oauthbearer.clock.skew.seconds", "30").low().waits(Part::Security).says("How far two clocks may differ when a token is judged."),
+    list("sasl.oauthbearer.expected.audience", "").null().low().waits(Part::Security).says("Whom a token must be meant for."),
+    text("sasl.oauthbearer.expected.issuer", "").null().low().waits(Part::Security).says("Who must have given a token out."),
+    secret("delegation.token.master.key").says("The older name of delegation.token.secret.key."),
+    secret("delegation.token.secret.key").says("The secret that signs delegation tokens."),
+    long("delegation.token.max.lifetime.ms", "604800000").least(1).waits(Part::Security).says("How long a delegation token can be renewed."),
+    long("delegation.token.expiry.time.ms", "86400000").least(1).waits(Part::Security).says("How long a delegation token is good until it is renewed."),
+    long("delegation.token.expiry.check.interval.ms", "3600000").least(1).low().waits(Part::Security).says("How often ended delegation tokens are looked for."),
+    secret("password.encoder.secret").says("The secret that guards passwords kept in ZooKeeper."),
+    secret("password.encoder.old.secret").says("The secret before the present one, while passwords are rewritten."),
+    text("password.encoder.keyfactory.algorithm", "").null().low().waits(Part::Security).says("How the guarding key is made from the secret."),
+    text("password.encoder.cipher.algorithm", "AES/CBC/PKCS5Padding").low().waits(Part::Security).says("The cipher that guards passwords."),
+    int("password.encoder.key.length", "128").least(8).low().waits(Part::Security).says("The length of the guarding key, in bits."),
+    int("password.encoder.iterations", "4096").least(1024).low().waits(Part::Security).says("How many rounds the guarding key takes to make."),
+    flag("zookeeper.ssl.client.enable", "false").waits(Part::Security).says("Whether connections to ZooKeeper use TLS."),
+    text("zookeeper.clientCnxnSocket", "").null().nothing(NO_JAVA).says("The Java class of the connection to ZooKeeper."),
+    text("zookeeper.ssl.keystore.location", "").null().waits(Part::Security).says("The file with the key shown to ZooKeeper."),
+    secret("zookeeper.ssl.keystore.password").says("The password of that file."),
+    text("zookeeper.ssl.keystore.type", "").null().waits(Part::Security).says("The format of that file."),
+    text("zookeeper.ssl.truststore.location", "").null().waits(Part::Security).says("The file with the certificates ZooKeeper may show."),
+    secret("zookeeper.ssl.truststore.password").says("The password of that file."),
+    text("zookeeper.ssl.truststore.type", "").null().waits(Part::Security).says("The format of that file."),
+    text("zookeeper.ssl.protocol", "TLSv1.2").low().waits(Part::Security).says("The TLS version to aim for with ZooKeeper."),
+    list("zookeeper.ssl.enabled.protocols", "").null().low().waits(Part::Security).says("The TLS versions to use with ZooKeeper."),
+    list("zookeeper.ssl.cipher.suites", "").null().low().waits(Part::Security).says("The cipher suites to use with ZooKeeper."),
+    text("zookeeper.ssl.endpoint.identification.algorithm", "HTTPS").low().waits(Part::Security).says("Whether ZooKeeper's certificate must carry the name of its host."),
+    flag("zookeeper.ssl.crl.enable", "false").low().waits(Part::Security).says("Whether lists of revoked certificates are looked up."),
+    flag("zookeeper.ssl.ocsp.enable", "false").low().waits(Part::Security).says("Whether each certificate is asked after with its issuer."),
+
+    // Quotas.
+    int("quota.window.num", "11").least(1).low().waits(Part::Quotas).says("How many windows a client's rate is measured over."),
+    int("quota.window.size.seconds", "1").least(1).low().waits(Part::Quotas).says("How long such a window is."),
+    int("replication.quota.window.num", "11").least(1).low().waits(Part::Quotas).says("How many windows the rate of copying is measured over."),
+    int("replication.quota.window.size.seconds", "1").least(1).low().waits(Part::Quotas).says("How long such a window is."),
+    int("alter.log.dirs.replication.quota.window.num", "11").least(1).low().waits(Part::Quotas).says("How many windows the rate of moving between directories is measured over."),
+    int("alter.log.dirs.replication.quota.window.size.seconds", "1").least(1).low().waits(Part::Quotas).says("How long such a window is."),
+    int("controller.quota.window.num", "11").least(1).low().waits(Part::Quotas).says("How many windows the rate of changes to topics is measured over."),
+    int("controller.quota.window.size.seconds", "1").least(1).low().waits(Part::Quotas).says("How long such a window is."),
+    class("client.quota.callback.class").low().says("A Java class that sets quotas."),
+
+    // Figures.
+    int("metrics.num.samples", "2").least(1).low().nothing(NO_JAVA_METRICS).says("How many samples a figure is made from."),
+    long("metrics.sample.window.ms", "30000").least(1).low().nothing(NO_JAVA_METRICS).says("How long a sample is taken."),
+    list("metric.reporters", "").low().live().nothing(NO_JAVA).says("Java classes that are given the figures."),
+    text("metrics.recording.level", "INFO").low().nothing(NO_JAVA_METRICS).says("How fine the figures are."),
+    flag("auto.include.jmx.reporter", "true").low().nothing(NO_JAVA_METRICS).says("Whether figures are shown through JMX."),
+    list("kafka.metrics.reporters", "").low().nothing(NO_JAVA).says("Java classes that are given the older kind of figures."),
+    int("kafka.metrics.polling.interval.secs", "10").least(1).low().nothing(NO_JAVA_METRICS).says("How often those are given."),
+    int("telemetry.max.bytes", "1048576").least(1).low().nothing("clients are not asked for their figures").says("The largest report of figures taken from a client."),
+
+    // Newer kinds of groups.
+    list("group.coordinator.rebalance.protocols", "classic").allows(Allowed::EachOf(&["consumer", "classic", "share", "unknown"])).nothing(NO_NEW_GROUPS).says("The kinds of groups that are offered."),
+    int("group.coordinator.threads", "1").least(1).nothing(NO_NEW_GROUPS).says("Threads of the newer coordinator."),
+    int("group.coordinator.append.linger.ms", "10").least(0).nothing(NO_NEW_GROUPS).says("How long the newer coordinator gathers writes."),
+    flag("group.coordinator.new.enable", "false").internal().nothing(NO_NEW_GROUPS).says("Whether the newer coordinator is used."),
+    int("group.consumer.session.timeout.ms", "45000").least(1).nothing(NO_NEW_GROUPS).says("The session of a member."),
+    int("group.consumer.min.session.timeout.ms", "45000").least(1).nothing(NO_NEW_GROUPS).says("The shortest session a group may set."),
+    int("group.consumer.max.session.timeout.ms", "60000").least(1).nothing(NO_NEW_GROUPS).says("The longest session a group may set."),
+    int("group.consumer.heartbeat.interval.ms", "5000").least(1).nothing(NO_NEW_GROUPS).says("How often a member reports."),
+    int("group.consumer.min.heartbeat.interval.ms", "5000").least(1).nothing(NO_NEW_GROUPS).says("The shortest interval a group may set."),
+    int("group.consumer.max.heartbeat.interval.ms", "15000").least(1).nothing(NO_NEW_GROUPS).says("The longest interval a group may set."),
+    int("group.consumer.max.size", MAX_INT).least(1).nothing(NO_NEW_GROUPS).says("How many members a group may have."),
+    list("group.consumer.assignors", "org.apache.kafka.coordinator.group.assignor.UniformAssignor,org.apache.kafka.coordinator.group.assignor.RangeAssignor").nothing(NO_NEW_GROUPS).says("The Java classes that share out partitions."),
+    text("group.consumer.migration.policy", "disabled").allows(Allowed::OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])).internal().nothing(NO_NEW_GROUPS).says("Whether a group may change its kind."),
+    flag("group.share.enable", "false").internal().nothing(NO_SHARE_GROUPS).says("Whether share groups are offered."),
+    int("group.share.delivery.count.limit", "5").between(2, 10).nothing(NO_SHARE_GROUPS).says("How often a record is handed out."),
+    short("group.share.max.groups", "10").between(1, 100).nothing(NO_SHARE_GROUPS).says("How many share groups there may be."),
+    short("group.share.max.size", "200").between(10, 1000).nothing(NO_SHARE_GROUPS).says("How many members a share group may have."),
+    int("group.share.session.timeout.ms", "45000").least(1).nothing(NO_SHARE_GROUPS).says("The session of a member."),
+    int("group.share.min.session.timeout.ms", "45000").least(1).nothing(NO_SHARE_GROUPS).says("The shortest session a group may set."),
+    int("group.share.max.session.timeout.ms", "60000").least(1).nothing(NO_SHARE_GROUPS).says("The longest session a group may set."),
+    int("group.share.heartbeat.interval.ms", "5000").least(1).nothing(NO_SHARE_GROUPS).says("How often a member reports."),
+    int("group.share.min.heartbeat.interval.ms", "5000").least(1).nothing(NO_SHARE_GROUPS).says("The shortest interval a group may set."),
+    int("group.share.max.heartbeat.interval.ms", "15000").least(1).nothing(NO_SHARE_GROUPS).says("The longest interval a group may set."),
+    int("group.share.partition.max.record.locks", "200").between(100, 10_000).nothing(NO_SHARE_GROUPS).says("How many records of a partition may be handed out at once."),
+    int("group.share.record.lock.duration.ms", "30000").between(1000, 60_000).nothing(NO_SHARE_GROUPS).says("How long a record stays handed out."),
+    int("group.share.min.record.lock.duration.ms", "15000").between(1000, 30_000).nothing(NO_SHARE_GROUPS).says("The shortest such time a group may set."),
+    int("group.share.max.record.lock.duration.ms", "60000").between(30_000, 3_600_000).nothing(NO_SHARE_GROUPS).says("The longest such time a group may set."),
+
+    // KRaft.
+    list("process.roles", "").high().allows(Allowed::EachOf(&["broker", "controller"])).nothing(NO_KRAFT).says("The roles of a process in KRaft."),
+    list("controller.quorum.voters", "").high().nothing(NO_KRAFT).says("The voters of the metadata quorum."),
+    list("controller.quorum.bootstrap.servers", "").high().nothing(NO_KRAFT).says("Where to ask for the metadata quorum."),
+    text("controller.listener.names", "").null().high().nothing("it belongs to KRaft; the listeners it names are not opened").says("The listeners of KRaft's controllers."),
+    int("controller.quorum.election.timeout.ms", "1000").high().nothing(NO_KRAFT).says("After what silence a voter calls an election."),
+    int("controller.quorum.election.backoff.max.ms", "1000").high().nothing(NO_KRAFT).says("How long a voter rests between elections."),
+    int("controller.quorum.fetch.timeout.ms", "2000").high().nothing(NO_KRAFT).says("After what silence the leader counts as gone."),
+    int("controller.quorum.request.timeout.ms", "2000").nothing(NO_KRAFT).says("How long a voter waits for an answer."),
+    int("controller.quorum.retry.backoff.ms", "20").low().nothing(NO_KRAFT).says("How long a voter rests after an error."),
+    int("controller.quorum.append.linger.ms", "25").nothing(NO_KRAFT).says("How long the leader gathers writes."),
+    text("sasl.mechanism.controller.protocol", "GSSAPI").high().nothing(NO_KRAFT).says("How to log in to KRaft's controllers."),
+    text("early.start.listeners", "").null().high().nothing(NO_KRAFT).says("The listeners that open before the rest."),
+    text("metadata.log.dir", "").null().high().nothing(NO_KRAFT).says("The directory of the metadata log."),
+    int("metadata.log.segment.bytes", "1073741824").least(12).high().nothing(NO_KRAFT).says("Segment size of the metadata log."),
+    int("metadata.log.segment.min.bytes", "8388608").least(12).high().internal().nothing(NO_KRAFT).says("The least segment size of the metadata log."),
+    long("metadata.log.segment.ms", "604800000").high().nothing(NO_KRAFT).says("Segment age of the metadata log."),
+    long("metadata.max.retention.bytes", "104857600").high().nothing(NO_KRAFT).says("How many bytes of metadata are kept."),
+    long("metadata.max.retention.ms", "604800000").high().nothing(NO_KRAFT).says("How long metadata is kept."),
+    int("metadata.max.idle.interval.ms", "500").least(0).low().nothing(NO_KRAFT).says("How long the metadata log may be silent."),
+    long("metadata.log.max.record.bytes.between.snapshots", "20971520").least(1).high().nothing(NO_KRAFT).says("After how many bytes the metadata is summed up."),
+    long("metadata.log.max.snapshot.interval.ms", "3600000").least(0).high().nothing(NO_KRAFT).says("After how long the metadata is summed up."),
+    int("initial.broker.registration.timeout.ms", "60000").nothing(NO_KRAFT).says("How long a broker tries to register."),
+    int("broker.heartbeat.interval.ms", "2000").nothing(NO_KRAFT).says("How often a broker reports."),
+    int("broker.session.timeout.ms", "9000").nothing(NO_KRAFT).says("After what silence a broker counts as gone."),
+    long("server.max.startup.time.ms", MAX_LONG).least(0).internal().nothing(NO_KRAFT).says("How long a start may take."),
+    flag("eligible.leader.replicas.enable", "false").high().nothing(NO_KRAFT).says("Whether replicas that may still lead are remembered."),
+    flag("zookeeper.metadata.migration.enable", "false").high().nothing(NO_KRAFT).says("Whether metadata moves from ZooKeeper to KRaft."),
+    int("zookeeper.metadata.migration.min.batch.size", "200").least(1).internal().nothing(NO_KRAFT).says("How much of it moves at once."),
+    flag("unstable.api.versions.enable", "false").high().internal().nothing("versions that are not final are never offered").says("Whether versions of the protocol that are not final are offered."),
+    flag("unstable.feature.versions.enable", "false").high().internal().nothing(NO_KRAFT).says("Whether features that are not final are offered."),
+
+    // Tiered storage.
+    flag("remote.log.storage.system.enable", "false").nothing(NO_TIERS).says("Whether old segments may move to a remote tier."),
+    text("remote.log.storage.manager.class.name", "").null().allows(Allowed::NotEmpty).nothing(NO_TIERS).says("The Java class that reaches the remote tier."),
+    text("remote.log.storage.manager.class.path", "").null().nothing(NO_TIERS).says("Where that class is."),
+    text("remote.log.storage.manager.impl.prefix", "rsm.config.").allows(Allowed::NotEmpty).nothing(NO_TIERS).says("How that class's own keys begin."),
+    text("remote.log.metadata.manager.class.name", "org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager").allows(Allowed::NotEmpty).nothing(NO_TIERS).says("The Java class that remembers what is in the remote tier."),
+    text("remote.log.metadata.manager.class.path", "").null().nothing(NO_TIERS).says("Where that class is."),
+    text("remote.log.metadata.manager.impl.prefix", "rlmm.config.").allows(Allowed::NotEmpty).nothing(NO_TIERS).says("How that class's own keys begin."),
+    text("remote.log.metadata.manager.listener.name", "").null().allows(Allowed::NotEmpty).nothing(NO_TIERS).says("The listener that class connects to."),
+    int("remote.log.metadata.custom.metadata.max.bytes", "128").least(0).low().nothing(NO_TIERS).says("How much that class may remember of its own."),
+    long("remote.log.index.file.cache.total.size.bytes", "1073741824").least(1).low().live().nothing(NO_TIERS).says("How much of the remote indexes is kept here."),
+    int("remote.log.manager.thread.pool.size", "10").least(1).nothing(NO_TIERS).says("Threads for the remote tier."),
+    int("remote.log.manager.copier.thread.pool.size", "-1").nothing(NO_TIERS).says("Threads that copy to the remote tier."),
+    int("remote.log.manager.expiration.thread.pool.size", "-1").nothing(NO_TIERS).says("Threads that delete from the remote tier."),
+    long("remote.log.manager.task.interval.ms", "30000").least(1).low().nothing(NO_TIERS).says("How often segments to move are looked for."),
+    long("remote.log.manager.task.retry.backoff.ms", "500").least(1).low().internal().nothing(NO_TIERS).says("How long to rest after an error at first."),
+    long("remote.log.manager.task.retry.backoff.max.ms", "30000").least(1).low().internal().nothing(NO_TIERS).says("How long to rest after an error at most."),
+    double("remote.log.manager.task.retry.jitter", "0.2").allows(Allowed::Fraction(0.0, 0.5)).low().internal().nothing(NO_TIERS).says("How much chance that rest has."),
+    long("remote.log.manager.copy.max.bytes.per.second", MAX_LONG).least(1).live().nothing(NO_TIERS).says("How fast to copy to the remote tier."),
+    int("remote.log.manager.copy.quota.window.num", "11").least(1).nothing(NO_TIERS).says("How many windows that rate is measured over."),
+    int("remote.log.manager.copy.quota.window.size.seconds", "1").least(1).nothing(NO_TIERS).says("How long such a window is."),
+    long("remote.log.manager.fetch.max.bytes.per.second", MAX_LONG).least(1).live().nothing(NO_TIERS).says("How fast to read from the remote tier."),
+    int("remote.log.manager.fetch.quota.window.num", "11").least(1).nothing(NO_TIERS).says("How many windows that rate is measured over."),
+    int("remote.log.manager.fetch.quota.window.size.seconds", "1").least(1).nothing(NO_TIERS).says("How long such a window is."),
+    int("remote.log.reader.threads", "10").least(1).nothing(NO_TIERS).says("Threads that read from the remote tier."),
+    int("remote.log.reader.max.pending.tasks", "100").least(1).nothing(NO_TIERS).says("How many such reads may wait."),
+    int("remote.fetch.max.wait.ms", "500").least(1).live().nothing(NO_TIERS).says("How long a fetch waits for the remote tier."),
+    long("log.local.retention.ms", "-2").least(-2).live().nothing(NO_TIERS).says("How long a segment stays here when older ones are in a remote tier."),
+    long("log.local.retention.bytes", "-2").least(-2).live().nothing(NO_TIERS).says("How many bytes stay here when older ones are in a remote tier."),
 
     // Keys that Kafka has dropped.
     text("host.name", "").high().removed("Kafka dropped it in 3.0: write the address into listeners, as PLAINTEXT://host:9092").says("The address of the only listener, before there were several."),

@@ -138,6 +138,9 @@ impl std::error::Error for TopicConfigError {}
 impl TopicConfig {
     /// For a request to create or alter: the first override that cannot be is the answer.
     pub fn resolve(broker: &Config, overrides: &Overrides) -> Result<TopicConfig, TopicConfigError> {
+        if overrides.is_empty() {
+            return Ok(broker.topic_defaults.clone());
+        }
         let unknown = overrides.keys().find(|key| settings::topic(key).is_none());
         if let Some(key) = unknown {
             return Err(TopicConfigError {
@@ -157,6 +160,9 @@ impl TopicConfig {
     /// For overrides read back from a store: what is unknown or wrong is left out and said, as Kafka leaves
     /// out what other releases wrote, because a topic must not disappear over a setting.
     pub fn resolve_stored(broker: &Config, overrides: &Overrides) -> (TopicConfig, Vec<TopicConfigError>) {
+        if overrides.is_empty() {
+            return (broker.topic_defaults.clone(), Vec::new());
+        }
         let mut own = BTreeMap::new();
         let mut left_out = Vec::new();
         for (key, text) in overrides {
@@ -194,10 +200,7 @@ impl TopicConfig {
 
 fn parse_override(key: &str, text: &str) -> Result<Value, TopicConfigError> {
     let setting = settings::topic(key).expect("the caller knows the key");
-    setting.parse(text).map_err(|why| TopicConfigError {
-        key: key.to_owned(),
-        message: format!("Invalid value {} for configuration {key}: {why}", text.trim()),
-    })
+    setting.parse(text).map_err(|message| TopicConfigError { key: key.to_owned(), message })
 }
 
 /// The value a topic inherits from the broker: the most specific key of the family that is set, in the
