@@ -3,6 +3,7 @@ pub mod checksum;
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod load;
 pub mod metrics;
 pub mod reactor;
 pub mod report;
