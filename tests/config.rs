@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use ringdaw::config::{
     CompressionType, Config, Described, Durability, Note, Overrides, ReactorEngine, Source, TimestampType,
     TopicConfig, settings,
@@ -290,13 +291,19 @@ fn stored_overrides_that_cannot_be_are_left_out_and_named() {
         ("from.the.future", "1"),
         ("min.compaction.lag.ms", "10"),
         ("max.compaction.lag.ms", "5"),
+        ("remote.storage.enable", "true"),
+        ("durability", "interval"),
     ]);
     let (resolved, left_out) = TopicConfig::resolve_stored(&Config::default(), &stored);
     assert_eq!(resolved.segment_bytes, 20_000);
     assert_eq!(resolved.retention_ms, TopicConfig::kafka_default().retention_ms);
     assert_eq!((resolved.min_compaction_lag_ms, resolved.max_compaction_lag_ms), (0, 5));
     let keys: Vec<&str> = left_out.iter().map(|error| error.key.as_str()).collect();
-    assert_eq!(keys, ["from.the.future", "retention.ms", "min.compaction.lag.ms"]);
+    assert_eq!(
+        keys,
+        ["from.the.future", "retention.ms", "min.compaction.lag.ms", "remote.storage.enable", "durability"]
+    );
+    assert_eq!(resolved.durability, Durability::Replicated);
 }
 
 #[test]
@@ -353,4 +360,47 @@ fn a_topic_is_described_with_source_and_synonyms() {
     assert_eq!((ratio.value.as_deref(), ratio.kind_code), (Some("0.5"), 6));
     assert_eq!(find(&all, "flush.ms").value.as_deref(), Some("9223372036854775807"));
     assert_eq!(all.len(), settings::TOPIC.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever stands in the file or in a topic, the answer is a config or a message.
+    #[test]
+    fn no_value_of_any_key_makes_it_panic(
+        picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), ".{0,12}"), 1..6)
+    ) {
+        const VALUES: &[&str] = &[
+            "", "0", "1", "-1", "-2", "2147483647", "-2147483648", "9223372036854775807", "-9223372036854775808",
+            "true", "FALSE", "0.5", "1e308", "inf", "-0", "auto", "a,b", ",", "*", "1:2", "PLAINTEXT://:0", "[::1]:1",
+            "PLAINTEXT://[::1]:9092", "interval", "group-commit", "/", "a:2181/b", "0-3", "3-0", "compact,delete",
+            "2.8", "0.10", "zstd", "${a:b}",
+        ];
+        let value = |random: &prop::sample::Index, other: &String| match random.index(VALUES.len() + 1) {
+            last if last == VALUES.len() => other.clone(),
+            index => VALUES[index].to_owned(),
+        };
+        let pairs: Vec<String> = picks
+            .iter()
+            .map(|(key, random, other)| format!("{}={}", key.get(settings::BROKER).key, value(random, other)))
+            .collect();
+        let broker = match Config::load(None, &pairs) {
+            Ok((broker, _)) => broker,
+            Err(refused) => {
+                prop_assert!(!refused.errors.is_empty() && !refused.to_string().is_empty());
+                Config::default()
+            }
+        };
+        prop_assert!(!broker.describe_broker().is_empty());
+        let overrides: Overrides = picks
+            .iter()
+            .map(|(key, random, other)| (key.get(settings::TOPIC).key.to_owned(), value(random, other)))
+            .collect();
+        let (stored, left_out) = TopicConfig::resolve_stored(&broker, &overrides);
+        match TopicConfig::resolve(&broker, &overrides) {
+            Ok(resolved) => prop_assert!(left_out.is_empty() && resolved == stored),
+            Err(_) => prop_assert!(!left_out.is_empty()),
+        }
+        prop_assert_eq!(broker.describe_topic(&overrides).len(), settings::TOPIC.len());
+    }
 }

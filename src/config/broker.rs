@@ -11,6 +11,10 @@ use crate::config::setting;
 use crate::config::together::Together;
 use crate::config::topic::{Durability, TopicConfig};
 
+/// What auto means for a log directory's window.
+pub const LOG_WINDOW_DIRTY_BYTES: u64 = 64 << 20;
+pub const LOG_WINDOW_RESIDENT_BYTES: u64 = 1 << 30;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `None`: the one in meta.properties, or a made-up one.
@@ -33,7 +37,6 @@ pub struct Config {
     pub queued_max_requests: u32,
     /// `None`: no limit.
     pub queued_max_request_bytes: Option<u64>,
-    pub request_timeout_ms: u32,
 
     /// As asked for; the broker caps both at the usable cores.
     pub num_network_threads: usize,
@@ -44,7 +47,6 @@ pub struct Config {
     pub delete_topic_enable: bool,
     pub num_partitions: i32,
     pub default_replication_factor: i32,
-    pub max_request_partition_size_limit: u32,
 
     /// Never empty, no directory twice.
     pub log_dirs: Vec<PathBuf>,
@@ -68,7 +70,7 @@ pub struct Config {
     pub reactor_cores: Vec<usize>,
     pub log_append_engine: AppendEngine,
     pub fetch_engine: FetchEngine,
-    /// `None` in these four: auto.
+    /// `None` in these four: auto, which for the window is `LOG_WINDOW_DIRTY_BYTES` and `LOG_WINDOW_RESIDENT_BYTES`.
     pub log_window_dirty_bytes: Option<u64>,
     pub log_window_resident_bytes: Option<u64>,
     pub log_headroom_bytes: Option<u64>,
@@ -105,7 +107,6 @@ pub enum ReactorEngine {
 pub enum AppendEngine {
     Auto,
     Pwrite,
-    Ring,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +165,6 @@ impl Config {
             queued_max_request_bytes: u64::try_from(given.whole("queued.max.request.bytes"))
                 .ok()
                 .filter(|&n| n > 0),
-            request_timeout_ms: count_u32("request.timeout.ms"),
             num_network_threads: threads("num.network.threads"),
             num_io_threads: threads("num.io.threads"),
             num_recovery_threads_per_data_dir: threads("num.recovery.threads.per.data.dir"),
@@ -172,7 +172,6 @@ impl Config {
             delete_topic_enable: given.flag("delete.topic.enable"),
             num_partitions: whole_i32("num.partitions"),
             default_replication_factor: whole_i32("default.replication.factor"),
-            max_request_partition_size_limit: count_u32("max.request.partition.size.limit"),
             log_dirs: together.log_dirs,
             log_retention_check_interval_ms: count("log.retention.check.interval.ms"),
             log_flush_scheduler_interval_ms: count("log.flush.scheduler.interval.ms"),
@@ -198,7 +197,6 @@ impl Config {
             reactor_cores: setting::cores(&given.list("reactor.cores")).unwrap_or_default(),
             log_append_engine: match word("log.append.engine").as_str() {
                 "pwrite" => AppendEngine::Pwrite,
-                "ring" => AppendEngine::Ring,
                 _ => AppendEngine::Auto,
             },
             fetch_engine: match word("fetch.engine").as_str() {

@@ -27,7 +27,10 @@ mod together;
 mod topic;
 pub mod version;
 
-pub use broker::{AppendEngine, Config, FetchEngine, ReactorEngine, ZooKeeper};
+pub use broker::{
+    AppendEngine, Config, FetchEngine, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine,
+    ZooKeeper,
+};
 pub use describe::{Described, Source, Synonym};
 pub use listener::{Listener, SecurityProtocol};
 pub use load::{ConfigErrors, Note, Place};

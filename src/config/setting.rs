@@ -85,9 +85,7 @@ pub enum Part {
     Quotas,
     ConnectionLimits,
     Compaction,
-    Retention,
     BrokerCompression,
-    DynamicSettings,
 }
 
 impl fmt::Display for Part {
@@ -100,9 +98,7 @@ impl fmt::Display for Part {
             Part::Quotas => "quotas",
             Part::ConnectionLimits => "connection limits",
             Part::Compaction => "log compaction",
-            Part::Retention => "retention",
             Part::BrokerCompression => "compression by the broker",
-            Part::DynamicSettings => "settings that change while the broker runs",
         })
     }
 }

@@ -31,6 +31,7 @@ const NO_JAVA: &str = "it names a Java class, and Ringdaw loads none";
 const NO_KRAFT: &str =
     "it belongs to KRaft; Ringdaw keeps its metadata in ZooKeeper or in its own log directory";
 const NO_TIERS: &str = "Ringdaw has no tiered storage";
+const NO_OLD_FETCH: &str = "the versions of Fetch that need converted records are not served";
 const NO_PURGATORY: &str = "waiting requests are dropped as they end, so there is nothing to purge";
 
 const NO_JAVA_CRYPTO: &str = "it tunes Java's own cryptography, which Ringdaw does not use";
@@ -201,7 +202,7 @@ pub const BROKER: &[Setting] = &[
     long("connections.max.idle.ms", "600000").says("How long a connection may be silent before it is closed; negative means for ever."),
     int("queued.max.requests", "500").least(1).high().says("How many requests may wait for work before no more are read."),
     long("queued.max.request.bytes", "-1").says("How many bytes of requests may wait for work; zero or less sets no limit."),
-    int("request.timeout.ms", "30000").high().says("How long the broker waits for an answer to a request of its own."),
+    int("request.timeout.ms", "30000").high().waits(Part::Cluster).says("How long the broker waits for an answer to a request of its own."),
     long("socket.connection.setup.timeout.ms", "10000").waits(Part::Cluster).says("How long a connection to another broker may take to come up at first."),
     long("socket.connection.setup.timeout.max.ms", "30000").waits(Part::Cluster).says("The longest time a connection to another broker may take to come up."),
     int("max.connections.per.ip", MAX_INT).least(0).live().waits(Part::ConnectionLimits).says("How many connections one address may hold."),
@@ -222,7 +223,7 @@ pub const BROKER: &[Setting] = &[
     flag("delete.topic.enable", "true").high().says("Whether topics may be deleted."),
     int("num.partitions", "1").least(1).says("Partitions of a topic that is created without saying how many."),
     int("default.replication.factor", "1").says("Replicas of a topic that is created without saying how many."),
-    int("max.request.partition.size.limit", "2000").least(1).says("How many partitions one answer of DescribeTopicPartitions may list."),
+    int("max.request.partition.size.limit", "2000").least(1).nothing("the request it limits is not served").says("How many partitions one answer of DescribeTopicPartitions may list."),
     class("create.topic.policy.class.name").low().says("A Java class that judges new topics."),
     class("alter.config.policy.class.name").low().says("A Java class that judges changes of settings."),
 
@@ -250,7 +251,7 @@ pub const BROKER: &[Setting] = &[
     int("log.flush.start.offset.checkpoint.interval.ms", "60000").least(0).high().says("How often the log start offsets are written down."),
     flag("log.preallocate", "false").live().says("Whether a new segment reserves its space at once."),
     int("message.max.bytes", "1048588").least(0).high().live().says("The largest record batch a topic accepts."),
-    text("compression.type", "producer").high().allows(Allowed::OneOf(CODECS)).live().says("The codec batches are kept in; producer keeps each as it came."),
+    text("compression.type", "producer").high().allows(Allowed::OneOf(CODECS)).live().waits(Part::BrokerCompression).says("The codec batches are kept in; producer keeps each as it came."),
     int("compression.gzip.level", "-1").allows(Allowed::GzipLevel).live().waits(Part::BrokerCompression).says("Level when the broker compresses with gzip."),
     int("compression.lz4.level", "9").between(1, 17).live().waits(Part::BrokerCompression).says("Level when the broker compresses with lz4."),
     int("compression.zstd.level", "3").between(-131072, 22).live().waits(Part::BrokerCompression).says("Level when the broker compresses with zstd."),
@@ -259,7 +260,7 @@ pub const BROKER: &[Setting] = &[
     long("log.message.timestamp.before.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may lie before the broker's."),
     long("log.message.timestamp.after.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may lie after the broker's."),
     text("log.message.format.version", "3.0-IV1").allows(Allowed::Version).nothing("every record is kept in the current format, as Kafka 3 does").says("The record format of older releases."),
-    flag("log.message.downconversion.enable", "true").low().live().says("Whether old consumers get records converted to their format."),
+    flag("log.message.downconversion.enable", "true").low().live().nothing(NO_OLD_FETCH).says("Whether old consumers get records converted to their format."),
     long("log.initial.task.delay.ms", "30000").least(0).low().internal().says("How long after start the first housekeeping runs."),
     long("log.dir.failure.timeout.ms", "30000").least(1).low().nothing(NO_KRAFT).says("How long a failed log directory may go unreported."),
     int("min.insync.replicas", "1").least(1).high().live().says("How many replicas must be in sync for acks=all to succeed."),
@@ -283,7 +284,7 @@ pub const BROKER: &[Setting] = &[
     text("reactor.engine", "auto").allows(Allowed::OneOf(&["auto", "io_uring", "epoll"])).says("How the threads do their input and output; auto asks the kernel at start."),
     int("reactor.spin.us", "0").between(0, 10_000).says("How long an idle thread looks for work before it sleeps, in microseconds."),
     list("reactor.cores", "").allows(Allowed::Cores).says("The cores the threads are pinned to; empty means all that the process may use."),
-    text("log.append.engine", "auto").allows(Allowed::OneOf(&["auto", "pwrite", "ring"])).says("How batches are written to the log: by a plain call or through the ring."),
+    text("log.append.engine", "auto").allows(Allowed::OneOf(&["auto", "pwrite"])).says("How batches are written to the log; auto chooses, and there is only the plain call so far."),
     text("fetch.engine", "auto").allows(Allowed::OneOf(&["auto", "copy", "sendfile", "ring"])).says("How fetched bytes reach the socket; auto chooses for each answer."),
     text("durability", "replicated").allows(Allowed::OneOf(DURABILITY)).high().live().says("What an acknowledgement promises: replicated (page cache and replicas), interval, or group-commit (flushed)."),
     text("log.window.dirty.bytes", "auto").allows(Allowed::AutoOrBytes(1 << 20)).says("How many written bytes a log directory may hold back from the disk."),
@@ -570,7 +571,7 @@ pub const BROKER: &[Setting] = &[
 #[rustfmt::skip] // as above
 pub const TOPIC: &[Setting] = &[
     list("cleanup.policy", "delete").allows(Allowed::EachOf(POLICIES)).same_as(&["log.cleanup.policy"]).says("Whether old segments are deleted, compacted, or both."),
-    text("compression.type", "producer").allows(Allowed::OneOf(CODECS)).same_as(&["compression.type"]).says("The codec batches are kept in; producer keeps each as it came."),
+    text("compression.type", "producer").allows(Allowed::OneOf(CODECS)).same_as(&["compression.type"]).waits(Part::BrokerCompression).says("The codec batches are kept in; producer keeps each as it came."),
     int("compression.gzip.level", "-1").allows(Allowed::GzipLevel).same_as(&["compression.gzip.level"]).waits(Part::BrokerCompression).says("Level when the broker compresses with gzip."),
     int("compression.lz4.level", "9").between(1, 17).same_as(&["compression.lz4.level"]).waits(Part::BrokerCompression).says("Level when the broker compresses with lz4."),
     int("compression.zstd.level", "3").between(-131072, 22).same_as(&["compression.zstd.level"]).waits(Part::BrokerCompression).says("Level when the broker compresses with zstd."),
@@ -586,7 +587,7 @@ pub const TOPIC: &[Setting] = &[
     long("local.retention.ms", "-2").least(-2).same_as(&["log.local.retention.ms"]).nothing(NO_TIERS).says("How long a segment stays here when older ones are in a remote tier."),
     long("max.compaction.lag.ms", MAX_LONG).least(1).same_as(&["log.cleaner.max.compaction.lag.ms"]).waits(Part::Compaction).says("After how long a record must have been compacted."),
     int("max.message.bytes", "1048588").least(0).same_as(&["message.max.bytes"]).says("The largest record batch the topic accepts."),
-    flag("message.downconversion.enable", "true").low().same_as(&["log.message.downconversion.enable"]).says("Whether old consumers get records converted to their format."),
+    flag("message.downconversion.enable", "true").low().same_as(&["log.message.downconversion.enable"]).nothing(NO_OLD_FETCH).says("Whether old consumers get records converted to their format."),
     text("message.format.version", "3.0-IV1").allows(Allowed::Version).same_as(&["log.message.format.version"]).nothing("every record is kept in the current format, as Kafka 3 does").says("The record format of older releases."),
     long("message.timestamp.after.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.after.max.ms"]).says("How far a producer's time may lie after the broker's."),
     long("message.timestamp.before.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.before.max.ms"]).says("How far a producer's time may lie before the broker's."),

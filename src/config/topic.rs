@@ -177,14 +177,14 @@ impl TopicConfig {
                 }
             }
         }
-        let mut values = Values { given: &broker.given, own: &own };
-        let without;
-        if let Err(error) = values.check() {
-            without =
-                own.iter().filter(|(key, _)| **key != error.key).map(|(k, v)| (*k, v.clone())).collect();
-            values.own = &without;
+        while let Err(error) = (Values { given: &broker.given, own: &own }).check() {
+            let was_own = own.remove(error.key.as_str()).is_some();
             left_out.push(error);
+            if !was_own {
+                break; // the broker's own value is in the way, and that one stays
+            }
         }
+        let values = Values { given: &broker.given, own: &own };
         (values.to_topic_config(), left_out)
     }
 
