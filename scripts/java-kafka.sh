@@ -193,6 +193,11 @@ case $command in
   start) start "$@" ;;
   stop) stop "$@" ;;
   classpath) fetch; echo "$libs/*" ;;
-  run) fetch; CLASSPATH="$libs/*" exec java ${KAFKA_OPTS:-} -Dlog4j.configuration="file:$here/java-kafka/log4j.properties" "$@" ;;
+  run)
+    fetch
+    # shellcheck disable=SC2086 # a list of words, as Kafka's own scripts take it
+    CLASSPATH="$libs/*" exec java ${KAFKA_OPTS:-} -Dlog4j.configuration="file:$here/java-kafka/tools-log4j.properties" \
+      -Dlog4j2.configurationFile="$here/java-kafka/tools-log4j2.properties" "$@"
+    ;;
   *) usage ;;
 esac
