@@ -78,6 +78,11 @@ impl<'a> Reader<'a> {
         Reader { bytes: frame, position: 0, budget: frame.len().saturating_mul(4).saturating_add(4096) }
     }
 
+    /// A reader with another budget: for what a tool asked of a broker it trusts.
+    pub fn with_budget(frame: &'a [u8], budget: usize) -> Reader<'a> {
+        Reader { bytes: frame, position: 0, budget }
+    }
+
     /// Bytes from the start of the frame to the next unread one.
     pub fn position(&self) -> usize {
         self.position

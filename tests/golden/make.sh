@@ -1,0 +1,16 @@
+#!/bin/sh
+# Writes messages.jsonl.gz and batches.jsonl.gz anew, with the serializers of Java's kafka-clients.
+# Needs a JDK (17 or later) and Maven; the tests that read the files need neither.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$work/lib"
+mkdir "$work/classes"
+javac -cp "$work/lib/*" -d "$work/classes" "$here"/java/*.java
+for program in Messages Batches; do
+    file=$(echo "$program" | tr 'MB' 'mb').jsonl
+    java -cp "$work/classes:$work/lib/*" "$program" > "$work/$file"
+    gzip -9nc "$work/$file" > "$here/$file.gz"
+    echo "$file.gz: $(wc -l < "$work/$file") lines"
+done

@@ -1,0 +1,84 @@
+//! The golden files as the tests want them.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use base64::Engine;
+use ringdaw::wire::version::ApiKey;
+use serde_json::Value;
+
+use crate::targets::Kind;
+
+/// A request or response as Java wrote it: header and body, without the size field.
+pub struct GoldenMessage {
+    pub key: ApiKey,
+    pub kind: Kind,
+    pub version: i16,
+    pub case: String,
+    pub correlation_id: i32,
+    pub bytes: Vec<u8>,
+    /// What Java shows of the body.
+    pub values: Value,
+}
+
+/// Batches as Java wrote them, and what Java reads in them.
+pub struct GoldenBatches {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    pub batches: Value,
+}
+
+/// Every line of `messages.jsonl.gz`.
+pub fn messages() -> &'static [GoldenMessage] {
+    static ALL: OnceLock<Vec<GoldenMessage>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let lines = lines("messages.jsonl.gz");
+        lines
+            .into_iter()
+            .map(|mut line| GoldenMessage {
+                key: ApiKey::from_key(number(&line["key"]) as i16).expect("an API of Kafka"),
+                kind: if line["kind"] == "request" { Kind::Request } else { Kind::Response },
+                version: number(&line["version"]) as i16,
+                case: line["case"].as_str().expect("case is a string").to_owned(),
+                correlation_id: number(&line["correlation_id"]) as i32,
+                bytes: bytes(&line["bytes"]).expect("bytes are not null"),
+                values: line["values"].take(),
+            })
+            .collect()
+    })
+}
+
+/// Every line of `batches.jsonl.gz`.
+pub fn batches() -> &'static [GoldenBatches] {
+    static ALL: OnceLock<Vec<GoldenBatches>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let lines = lines("batches.jsonl.gz");
+        lines
+            .into_iter()
+            .map(|mut line| GoldenBatches {
+                name: line["name"].as_str().expect("name is a string").to_owned(),
+                bytes: bytes(&line["bytes"]).expect("bytes are not null"),
+                batches: line["batches"].take(),
+            })
+            .collect()
+    })
+}
+
+pub fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("{value} is not a number"))
+}
+
+/// Base64, or `None` for null.
+pub fn bytes(value: &Value) -> Option<Vec<u8>> {
+    let text = value.as_str()?;
+    Some(base64::engine::general_purpose::STANDARD.decode(text).expect("golden bytes are base64"))
+}
+
+fn lines(name: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let packed = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("golden files are gzip");
+    text.lines().map(|line| serde_json::from_str(line).expect("golden lines are JSON")).collect()
+}
