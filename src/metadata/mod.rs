@@ -1,0 +1,30 @@
+//! What the broker knows of the cluster: topics, partitions, brokers, their settings.
+//!
+//! In: changes. Out: two forms of the same knowledge. `State` is what a `Store` keeps, durable before anybody is
+//! told; `Image` is what requests are answered from, immutable and swapped whole. A change goes into the store,
+//! then to the replicas, then into the image, in this order, so that nothing is served that a crash could forget.
+//!
+//! | file | what |
+//! |---|---|
+//! | `image` | `Image`: topics by name and by id, brokers and their endpoints |
+//! | `state` | `State` and `Change`: what is stored, and how it advances |
+//! | `store` | the trait behind which an embedded store and ZooKeeper look alike |
+//! | `embedded` | one broker's own file |
+//! | `fresh_id` | new ids for clusters and topics |
+//! | `reconcile` | what a start makes of the state and the directories it finds |
+//! | `replicas` | the trait through which IO threads are asked to open, remove and reconfigure replicas |
+//! | `topic_name` | which names are legal, which collide, which are Kafka's own |
+
+pub mod embedded;
+pub mod fresh_id;
+pub mod image;
+pub mod reconcile;
+pub mod replicas;
+pub mod state;
+pub mod store;
+pub mod topic_name;
+
+pub use image::{Broker, Cluster, Endpoint, Image, Partition, SharedImage, Topic};
+pub use replicas::{NewReplica, Replicas};
+pub use state::{Change, State, StoredTopic};
+pub use store::{Store, StoreError};
