@@ -1,6 +1,10 @@
 #!/bin/sh
 # Writes messages.jsonl.gz and batches.jsonl.gz anew, with the serializers of Java's kafka-clients.
 # Needs a JDK (17 or later) and Maven; the tests that read the files need neither.
+#
+# segments.jsonl.gz holds segments that brokers of 1.0.0 (k100), 2.8.2 (k282) and 3.9.1 (k391) wrote, each stopped
+# cleanly. With their log directories as ./RELEASE/TOPIC-PARTITION/ it was made by
+#     java -cp ... Batches k100/*/*.log k282/*/*.log k391/*/*.log | gzip -9n
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)

@@ -49,20 +49,27 @@ pub fn messages() -> &'static [GoldenMessage] {
     })
 }
 
-/// Every line of `batches.jsonl.gz`.
+/// Every line of `batches.jsonl.gz`: what a client writes.
 pub fn batches() -> &'static [GoldenBatches] {
     static ALL: OnceLock<Vec<GoldenBatches>> = OnceLock::new();
-    ALL.get_or_init(|| {
-        let lines = lines("batches.jsonl.gz");
-        lines
-            .into_iter()
-            .map(|mut line| GoldenBatches {
-                name: line["name"].as_str().expect("name is a string").to_owned(),
-                bytes: bytes(&line["bytes"]).expect("bytes are not null"),
-                batches: line["batches"].take(),
-            })
-            .collect()
-    })
+    ALL.get_or_init(|| golden_batches("batches.jsonl.gz"))
+}
+
+/// Every line of `segments.jsonl.gz`: whole segments that real brokers left on disk, compacted ones among them.
+pub fn segments() -> &'static [GoldenBatches] {
+    static ALL: OnceLock<Vec<GoldenBatches>> = OnceLock::new();
+    ALL.get_or_init(|| golden_batches("segments.jsonl.gz"))
+}
+
+fn golden_batches(name: &str) -> Vec<GoldenBatches> {
+    lines(name)
+        .into_iter()
+        .map(|mut line| GoldenBatches {
+            name: line["name"].as_str().expect("name is a string").to_owned(),
+            bytes: bytes(&line["bytes"]).expect("bytes are not null"),
+            batches: line["batches"].take(),
+        })
+        .collect()
 }
 
 pub fn number(value: &Value) -> i64 {

@@ -1,12 +1,15 @@
 // Golden record batches, written by Java's kafka-clients, and what Java's own reader says is in them.
 //
-// In: nothing. Out: one JSON object a line on stdout: name, the bytes of one or more batches (base64), and each batch's
+// In: nothing, or segment files of a real broker's log directory. Out: one JSON object a line on stdout: name, the bytes of one or more batches (base64), and each batch's
 // header fields and records as Java reads them back.
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Base64;
 import java.util.Random;
 import java.util.function.Consumer;
@@ -27,7 +30,13 @@ import org.apache.kafka.common.record.TimestampType;
 public final class Batches {
     private static final JsonNodeFactory NODES = JsonNodeFactory.instance;
 
-    public static void main(String[] args) {
+    public static void main(String[] args) throws IOException {
+        if (args.length > 0) {
+            for (String file : args) {
+                line(file, MemoryRecords.readableRecords(ByteBuffer.wrap(Files.readAllBytes(Path.of(file)))));
+            }
+            return;
+        }
         for (CompressionType type : new CompressionType[] {CompressionType.NONE, CompressionType.GZIP,
                 CompressionType.SNAPPY, CompressionType.LZ4, CompressionType.ZSTD}) {
             for (byte magic = 0; magic <= 2; magic++) {
