@@ -251,6 +251,8 @@ impl BatchError {
         match self {
             BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
             BatchError::Crc { .. } | BatchError::Length { .. } => ErrorCode::CorruptMessage,
+            // Old magics are understood and refused; higher ones are not understood.
+            BatchError::Magic { magic } if *magic > 2 => ErrorCode::CorruptMessage,
             BatchError::CodecVersion { .. } => ErrorCode::UnsupportedCompressionType,
             BatchError::Empty
             | BatchError::Incomplete { .. }
@@ -304,15 +306,15 @@ pub fn front(bytes: &[u8]) -> Result<Front, BatchError> {
 pub fn validate_client(records: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = BatchHeader::parse(records)?;
     let total = header.total_bytes();
-    if records.len() > total {
-        return Err(BatchError::Trailing { total, trailing: records.len() - total });
-    }
     if header.base_offset() != 0 {
         return Err(BatchError::BaseOffset { base_offset: header.base_offset() });
     }
     let computed = crc32c(&records[CRC_COVERS..total]);
     if computed != header.crc() {
         return Err(BatchError::Crc { found: header.crc(), computed });
+    }
+    if records.len() > total {
+        return Err(BatchError::Trailing { total, trailing: records.len() - total });
     }
     let (record_count, last_offset_delta) = (header.record_count(), header.last_offset_delta());
     if record_count <= 0 || last_offset_delta != record_count - 1 {
@@ -563,7 +565,7 @@ mod tests {
             (refused(|b| b.extend_from_slice(&batch(1))), InvalidRecord),
             (refused(|b| b[7] = 1), InvalidRecord),
             (refused(|b| b[16] = 1), InvalidRecord),
-            (refused(|b| b[16] = 3), InvalidRecord),
+            (refused(|b| b[16] = 3), CorruptMessage),
             (refused(|b| b[8..12].copy_from_slice(&48i32.to_be_bytes())), CorruptMessage),
             (refused(|b| b[70] ^= 1), CorruptMessage),
             (resealed(|b| b[60] = 4), InvalidRecord),

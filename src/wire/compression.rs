@@ -304,7 +304,8 @@ impl Decompression<'_, '_> {
     }
 
     fn snappy_piece(&mut self) -> Result<usize, CompressionError> {
-        if self.input.is_empty() {
+        // Fewer bytes than a length takes are no block: Java's reader takes them for the end too.
+        if self.input.len() < 4 {
             self.ended = true;
             return Ok(0);
         }
@@ -339,7 +340,8 @@ impl Decompression<'_, '_> {
         let State::Lz4(frame) = &self.state else { unreachable!("called in this state only") };
         let Lz4Frame { block_bytes_max, block_checksum, content_checksum } = *frame;
         let word = u32::from_le_bytes(self.take(4)?.try_into().expect("take(4) returns 4 bytes"));
-        if word == 0 {
+        let length = (word & !LZ4_UNCOMPRESSED) as usize;
+        if length == 0 {
             // The checksum of the content is not verified, as in Java; nothing behind the end mark is read.
             if content_checksum {
                 self.take(4)?;
@@ -347,7 +349,6 @@ impl Decompression<'_, '_> {
             self.ended = true;
             return Ok(0);
         }
-        let length = (word & !LZ4_UNCOMPRESSED) as usize;
         if length > block_bytes_max {
             return Err(self.broken("a block is larger than the frame allows"));
         }

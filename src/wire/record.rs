@@ -11,8 +11,8 @@
 //! | `attributes`      | i8      | unused                                  |
 //! | `timestamp_delta` | varlong | to the base timestamp of the batch      |
 //! | `offset_delta`    | varint  | to the base offset of the batch         |
-//! | `key`             | varint length, -1 null, and bytes                 ||
-//! | `value`           | varint length, -1 null, and bytes                 ||
+//! | `key`             | varint  | length, negative for null, then bytes   |
+//! | `value`           | varint  | length, negative for null, then bytes   |
 //! | `header_count`    | varint  | then each: key (not null) and value     |
 
 use crate::wire::batch::{BatchHeader, HEADER_BYTES, NO_TIMESTAMP};
@@ -128,15 +128,11 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    /// A nullable field; only -1 is null.
+    /// A nullable field; any negative length is null, as Java reads it.
     fn field(&mut self) -> Result<Option<&'a [u8]>, RecordError> {
-        match self.varint()? {
-            -1 => Ok(None),
-            length => {
-                let length =
-                    usize::try_from(length).map_err(|_| RecordError::Length { index: self.index })?;
-                self.take(length).map(Some)
-            }
+        match usize::try_from(self.varint()?) {
+            Ok(length) => self.take(length).map(Some),
+            Err(_) => Ok(None),
         }
     }
 }
@@ -464,13 +460,9 @@ impl Walk<'_, '_> {
 
     /// Passes over a nullable field; true when it is not null.
     fn field(&mut self) -> Result<bool, RecordError> {
-        match self.varint(5)? {
-            -1 => Ok(false),
-            length => {
-                let length =
-                    usize::try_from(length).map_err(|_| RecordError::Length { index: self.index })?;
-                self.skip(length).map(|()| true)
-            }
+        match usize::try_from(self.varint(5)?) {
+            Ok(length) => self.skip(length).map(|()| true),
+            Err(_) => Ok(false),
         }
     }
 }
@@ -581,13 +573,21 @@ mod tests {
         // length, attributes, timestamp delta, offset delta, key length, value length, header count
         assert_eq!(both_refuse(&[12, 0, 0, 0, 1, 1], 1), RecordError::Truncated { index: 0 });
         assert_eq!(both_refuse(&[12, 0, 0, 0, 1, 20, 0], 1), RecordError::Length { index: 0 });
-        assert_eq!(both_refuse(&[12, 0, 0, 0, 3, 1, 0], 1), RecordError::Length { index: 0 });
         assert_eq!(both_refuse(&[12, 0, 0, 0, 1, 1, 8], 1), RecordError::HeaderCount { index: 0, count: 4 });
         assert_eq!(both_refuse(&[12, 0, 0, 0, 1, 1, 1], 1), RecordError::HeaderCount { index: 0, count: -1 });
         assert_eq!(both_refuse(&[16, 0, 0, 0, 1, 1, 2, 1, 1], 1), RecordError::HeaderKey { index: 0 });
         assert_eq!(both_refuse(&[14, 0, 0, 0, 1, 1, 0, 0], 1), RecordError::Unused { index: 0 });
         assert_eq!(both_refuse(&[12, 0, 0, 0, 1, 1, 0, 9], 1), RecordError::Trailing { record_count: 1 });
         assert_eq!(both_refuse(&[1, 0, 0, 0, 1, 1, 0], 1), RecordError::Length { index: 0 });
+    }
+
+    #[test]
+    fn any_negative_length_of_a_key_or_value_is_null() {
+        let bytes = with_records(&[16, 0, 0, 0, 3, 5, 2, 0, 7], 1);
+        let record = Records::new(&bytes[HEADER_BYTES..], 1).next().unwrap().unwrap();
+        assert_eq!((record.key, record.value), (None, None));
+        assert_eq!(record.headers.iter().collect::<Vec<_>>(), [(&b""[..], None)]);
+        assert!(validated(&bytes, &RULES).is_ok());
     }
 
     #[test]

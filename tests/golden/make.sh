@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes messages.jsonl.gz and batches.jsonl.gz anew, with the serializers of Java's kafka-clients.
+# Writes messages, batches and verdicts.jsonl.gz anew: the serializers of Java's kafka-clients wrote the first two, the
+# validator of its broker judged the third.
 # Needs a JDK (17 or later) and Maven; the tests that read the files need neither.
 #
 # segments.jsonl.gz holds segments that brokers of 1.0.0 (k100), 2.8.2 (k282) and 3.9.1 (k391) wrote, each stopped
@@ -12,8 +13,8 @@ trap 'rm -rf "$work"' EXIT
 mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$work/lib"
 mkdir "$work/classes"
 javac -cp "$work/lib/*" -d "$work/classes" "$here"/java/*.java
-for program in Messages Batches; do
-    file=$(echo "$program" | tr 'MB' 'mb').jsonl
+for program in Messages Batches Verdicts; do
+    file=$(echo "$program" | tr 'MBV' 'mbv').jsonl
     java -cp "$work/classes:$work/lib/*" "$program" > "$work/$file"
     gzip -9nc "$work/$file" > "$here/$file.gz"
     echo "$file.gz: $(wc -l < "$work/$file") lines"

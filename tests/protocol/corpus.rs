@@ -61,6 +61,34 @@ pub fn segments() -> &'static [GoldenBatches] {
     ALL.get_or_init(|| golden_batches("segments.jsonl.gz"))
 }
 
+/// A producer's batch as sent, and what Java's broker says to it.
+pub struct Verdict {
+    pub name: String,
+    pub sent: Vec<u8>,
+    /// 0: taken.
+    pub code: i16,
+    pub reason: String,
+    /// What Java stores at offset 1000, leader epoch 17, with producer timestamps.
+    pub stored: Option<Vec<u8>>,
+}
+
+/// Every line of `verdicts.jsonl.gz`.
+pub fn verdicts() -> &'static [Verdict] {
+    static ALL: OnceLock<Vec<Verdict>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        lines("verdicts.jsonl.gz")
+            .into_iter()
+            .map(|line| Verdict {
+                name: line["name"].as_str().expect("name is a string").to_owned(),
+                sent: bytes(&line["sent"]).expect("a batch was sent"),
+                code: number(&line["code"]) as i16,
+                reason: line["reason"].as_str().unwrap_or_default().to_owned(),
+                stored: bytes(&line["stored"]),
+            })
+            .collect()
+    })
+}
+
 fn golden_batches(name: &str) -> Vec<GoldenBatches> {
     lines(name)
         .into_iter()

@@ -13,3 +13,4 @@ mod golden;
 mod holes;
 mod hostile;
 mod oracle;
+mod verdicts;
