@@ -1,0 +1,329 @@
+//! What Java brokers of 1.0.0, 2.8.2 and 3.9.1 wrote, read by us: after kill -9 and after a clean stop.
+//!
+//! The archives hold whole log directories; the dumps beside them are what the release's own tool printed.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ringdaw::ids::Offset;
+use ringdaw::log::checkpoint::{self, Checkpoint};
+use ringdaw::log::files::{ReplicaDirectory, parse_directory_name};
+use ringdaw::log::{Log, LogConfig, OpenFacts, Recovered};
+use ringdaw::reactor::{Disk, OsDisk};
+use ringdaw::wire::batch::{Batch, batches};
+
+use crate::support::*;
+
+const RELEASES: [&str; 3] = ["k100", "k282", "k391"];
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/java").join(name);
+    let packed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Unpacks an archive: plain files and directories with short names is all these hold.
+fn unpack(name: &str, into: &Path) {
+    let bytes = golden(name);
+    let mut rest = &bytes[..];
+    while let Some((head, body)) = rest.split_first_chunk::<512>() {
+        if head[0] == 0 {
+            break;
+        }
+        let text = |from: usize, to: usize| {
+            let field = &head[from..to];
+            let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+            std::str::from_utf8(&field[..end]).unwrap().trim().to_owned()
+        };
+        let size = usize::from_str_radix(&text(124, 136), 8).unwrap();
+        let path = into.join(text(0, 100));
+        match head[156] {
+            b'5' => std::fs::create_dir_all(&path).unwrap(),
+            b'0' | 0 => {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, &body[..size]).unwrap();
+            }
+            kind => panic!("{}: entry of kind {kind}", path.display()),
+        }
+        rest = &body[size.next_multiple_of(512)..];
+    }
+}
+
+struct Java {
+    _directory: tempfile::TempDir,
+    data: PathBuf,
+    clean: bool,
+}
+
+fn unpacked(release: &str, clean: bool) -> Java {
+    let directory = tempfile::tempdir().unwrap();
+    let state = if clean { "clean" } else { "kill9" };
+    unpack(&format!("disk-{release}-{state}.tar.gz"), directory.path());
+    let data = directory.path().join("DATA");
+    Java { _directory: directory, data, clean }
+}
+
+impl Java {
+    fn replicas(&self) -> Vec<(String, i32)> {
+        let mut replicas = Vec::new();
+        for entry in OsDisk.list(&self.data).unwrap().iter().filter(|entry| entry.is_directory) {
+            match parse_directory_name(&entry.name) {
+                Some(ReplicaDirectory::Replica { topic, partition }) => replicas.push((topic, partition)),
+                Some(_) => {}
+                None => panic!("{} is no replica directory", entry.name),
+            }
+        }
+        replicas
+    }
+
+    fn offsets(&self, checkpoint: Checkpoint, key: &(String, i32)) -> i64 {
+        let mut warnings = Vec::new();
+        let offsets = checkpoint::read(&OsDisk, &self.data, checkpoint, &mut warnings).unwrap();
+        assert_eq!(warnings, [] as [String; 0]);
+        offsets.get(key).copied().unwrap_or(0)
+    }
+
+    fn open(&self, key: &(String, i32)) -> (Log, Recovered) {
+        let facts = OpenFacts {
+            clean: self.clean,
+            recovery_point: Offset(self.offsets(Checkpoint::RecoveryPoint, key)),
+            log_start: Offset(self.offsets(Checkpoint::LogStart, key)),
+            high_watermark: Offset(self.offsets(Checkpoint::HighWatermark, key)),
+            now: NOW,
+        };
+        let path = self.data.join(format!("{}-{}", key.0, key.1));
+        Log::open(&OsDisk, &path, Arc::new(LogConfig::default()), facts).unwrap()
+    }
+}
+
+#[test]
+fn clean_directories_open_without_a_repair_and_end_where_java_said() {
+    for release in RELEASES {
+        let java = unpacked(release, true);
+        let replicas = java.replicas();
+        assert!(replicas.len() >= 15, "{release}: {replicas:?}");
+        for key in replicas {
+            let (mut log, recovered) = java.open(&key);
+            assert_eq!(recovered, Recovered::default(), "{release} {key:?}");
+            assert_eq!(
+                log.end_offset().0,
+                java.offsets(Checkpoint::RecoveryPoint, &key),
+                "{release} {key:?}"
+            );
+            assert_eq!(log.high_watermark(), log.end_offset(), "{release} {key:?}");
+            let start = log.start_offset().0;
+            read_all(&mut log, &OsDisk, start, 4096);
+        }
+    }
+}
+
+#[test]
+fn batches_are_those_of_javas_own_dump() {
+    for release in RELEASES {
+        let java = unpacked(release, true);
+        for (key, expected) in dumped_batches(release) {
+            if !java.replicas().contains(&key) {
+                continue;
+            }
+            let (mut log, _) = java.open(&key);
+            let start = log.start_offset().0;
+            let mut found = Vec::new();
+            for (_, bytes) in read_all(&mut log, &OsDisk, start, 1 << 20) {
+                for item in batches(&bytes) {
+                    if let (_, Batch::Current { header, .. }) = item.unwrap() {
+                        let base = header.base_offset();
+                        found.push((base, header.last_offset(), header.crc(), header.producer_id()));
+                    }
+                }
+            }
+            let expected: Vec<_> = expected.into_iter().filter(|batch| batch.1 >= start).collect();
+            assert_eq!(found, expected, "{release} {key:?}");
+        }
+    }
+}
+
+#[test]
+fn killed_directories_recover_to_what_java_recovered_them_to() {
+    for release in RELEASES {
+        let killed = unpacked(release, false);
+        let clean = unpacked(release, true);
+        let mut seen = 0;
+        for key in killed.replicas() {
+            let (mut log, recovered) = killed.open(&key);
+            assert_eq!(recovered.cut_bytes, 0, "{release} {key:?}: {recovered:?}");
+            let start = log.start_offset().0;
+            let ours = read_all(&mut log, &OsDisk, start, 1 << 20);
+            if !clean.replicas().contains(&key) {
+                continue;
+            }
+            // After recovery the Java broker wrote on: what we found must be the beginning of what it has now. It
+            // had compacted some topics meanwhile, and internal topics begin alike.
+            let (mut after, _) = clean.open(&key);
+            if key.0.starts_with("compact") {
+                assert!(after.end_offset() >= log.end_offset(), "{release} {key:?}");
+                continue;
+            }
+            let start = after.start_offset().0;
+            let theirs = read_all(&mut after, &OsDisk, start, 1 << 20);
+            let ours: Vec<_> = ours.into_iter().filter(|(offset, _)| *offset >= start).collect();
+            let common = theirs.iter().filter(|(offset, _)| *offset < log.end_offset().0).count();
+            assert!(ours.len() >= common, "{release} {key:?}");
+            assert_eq!(ours[..common], theirs[..common], "{release} {key:?}");
+            assert_eq!(ours.len(), common, "{release} {key:?}");
+            seen += 1;
+        }
+        assert!(seen >= 8, "{release}: {seen} logs compared");
+    }
+}
+
+#[test]
+fn our_recovery_writes_the_indexes_javas_recovery_wrote() {
+    // 1.0 stores the first offset of an append in an entry, so only the newer ones are byte for byte the same.
+    for release in ["k282", "k391"] {
+        let killed = unpacked(release, false);
+        let clean = unpacked(release, true);
+        let mut compared = 0;
+        for topic in ["roll", "roll-idem", "codec-none", "appendtime"] {
+            let key = (topic.to_owned(), 0);
+            let (mut log, _) = killed.open(&key);
+            log.close(&OsDisk, ringdaw::log::CloseFlush::Each, NOW).unwrap();
+            let directory = format!("{topic}-0");
+            for entry in OsDisk.list(&killed.data.join(&directory)).unwrap() {
+                if !entry.name.ends_with("index") {
+                    continue;
+                }
+                let ours = std::fs::read(killed.data.join(&directory).join(&entry.name)).unwrap();
+                let name = entry.name.split('.').next().unwrap();
+                let log_name = format!("{name}.log");
+                let same_log = std::fs::read(killed.data.join(&directory).join(&log_name)).ok()
+                    == std::fs::read(clean.data.join(&directory).join(&log_name)).ok();
+                let theirs = std::fs::read(clean.data.join(&directory).join(&entry.name)).unwrap();
+                if same_log {
+                    assert_eq!(ours, theirs, "{release} {directory}/{}", entry.name);
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared >= 8, "{release}: {compared} index files compared");
+    }
+}
+
+#[test]
+fn snapshots_are_rewritten_byte_for_byte() {
+    for release in RELEASES {
+        let java = unpacked(release, true);
+        let mut compared = 0;
+        for key in java.replicas() {
+            let directory = java.data.join(format!("{}-{}", key.0, key.1));
+            for entry in OsDisk.list(&directory).unwrap() {
+                if !entry.name.ends_with(".snapshot") {
+                    continue;
+                }
+                let bytes = std::fs::read(directory.join(&entry.name)).unwrap();
+                let producers = ringdaw::producer::Producers::from_snapshot(&bytes).unwrap();
+                let again = ringdaw::producer::Producers::from_snapshot(&producers.to_snapshot()).unwrap();
+                assert_eq!(again.sorted(), producers.sorted(), "{release} {directory:?} {}", entry.name);
+                if producers.len() <= 1 {
+                    assert_eq!(producers.to_snapshot(), bytes, "{release} {directory:?} {}", entry.name);
+                }
+                compared += 1;
+            }
+        }
+        assert!(compared >= 15, "{release}: {compared} snapshots");
+    }
+}
+
+#[test]
+fn aborted_transactions_are_those_java_wrote_and_recovery_finds_them_again() {
+    for release in RELEASES {
+        let clean = unpacked(release, true);
+        let key = ("txn".to_owned(), 0);
+        let path = clean.data.join("txn-0/00000000000000000002.txnindex");
+        let before = std::fs::read(&path).unwrap();
+        assert!(!before.is_empty() && before.len().is_multiple_of(34), "{release}");
+        let (log, _) = clean.open(&key);
+        let aborted = log.aborted_transactions(&OsDisk, Offset(0), log.end_offset()).unwrap();
+        assert_eq!(aborted.len(), before.len() / 34, "{release}");
+        drop(log);
+        // Recovery removes the index and writes it anew from the markers.
+        let unclean = Java { clean: false, ..clean };
+        std::fs::remove_file(unclean.data.join("recovery-point-offset-checkpoint")).unwrap();
+        unclean.open(&key);
+        assert_eq!(std::fs::read(&path).unwrap(), before, "{release}");
+    }
+}
+
+#[test]
+fn old_message_sets_are_read_as_they_are() {
+    let java = unpacked("k100", true);
+    let legacy: Vec<_> =
+        java.replicas().into_iter().filter(|(topic, _)| topic.starts_with("legacy")).collect();
+    assert!(legacy.len() >= 6, "{legacy:?}");
+    for key in legacy {
+        for clean in [true, false] {
+            let java = unpacked("k100", true);
+            let java = Java { clean, ..java };
+            let (mut log, recovered) = java.open(&key);
+            assert_eq!(recovered.cut_bytes, 0, "{key:?} {recovered:?}");
+            let all = read_all(&mut log, &OsDisk, 0, 1 << 20);
+            assert!(all.iter().any(|(_, bytes)| bytes[16] < 2), "{key:?} holds old messages");
+            let end = log.end_offset();
+            for timestamp in [0, 1_700_000_000_000] {
+                log.offset_for_timestamp(&OsDisk, timestamp, end).unwrap();
+            }
+            assert!(log.end_offset().0 > 0);
+        }
+    }
+}
+
+/// (base, last, crc, producer id) of each magic-2 batch, by partition, from the text of the dump tool.
+type DumpedBatch = (i64, i64, u32, i64);
+
+fn dumped_batches(release: &str) -> BTreeMap<(String, i32), Vec<DumpedBatch>> {
+    let text = String::from_utf8_lossy(&golden(&format!("disk-{release}-clean.dump.txt.gz"))).into_owned();
+    let mut dumped: BTreeMap<(String, i32), Vec<DumpedBatch>> = BTreeMap::new();
+    let mut key = None;
+    for line in text.lines() {
+        if let Some(path) = line.strip_prefix("Dumping ") {
+            key = None;
+            if path.ends_with(".log") {
+                let directory = path.rsplit('/').nth(1).unwrap();
+                if let Some(ReplicaDirectory::Replica { topic, partition }) = parse_directory_name(directory)
+                {
+                    key = Some((topic, partition));
+                    dumped.entry(key.clone().unwrap()).or_default();
+                }
+            }
+            continue;
+        }
+        let Some(key) = &key else { continue };
+        if !line.starts_with("baseOffset:") {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let field = |name: &str| {
+            let at = words.iter().position(|word| *word == name)?;
+            words.get(at + 1)?.parse::<i64>().ok()
+        };
+        if field("magic:") != Some(2) {
+            continue;
+        }
+        let crc = field("crc:").unwrap() as u32;
+        let batch = (
+            field("baseOffset:").unwrap(),
+            field("lastOffset:").unwrap(),
+            crc,
+            field("producerId:").unwrap(),
+        );
+        dumped.get_mut(key).unwrap().push(batch);
+    }
+    assert!(
+        dumped.values().map(Vec::len).sum::<usize>() > 0 || release == "k100",
+        "{release}: nothing dumped"
+    );
+    dumped
+}

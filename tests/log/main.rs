@@ -1,0 +1,4 @@
+//! The log as a whole: appends, reads, stops and starts on real files, on a simulated disk, and on what Java wrote.
+mod basic;
+mod java;
+mod support;
