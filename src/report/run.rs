@@ -617,23 +617,18 @@ impl Run {
     pub fn durability_class(&self) -> &str {
         self.tested().find_map(|subject| subject.durability.class.as_deref()).unwrap_or("undeclared")
     }
+}
 
-    /// Points of the sweep of one loop kind for one subject, by partition count.
-    pub fn sweep<'a>(&'a self, subject: &'a str, loop_kind: Loop) -> Vec<&'a Cell> {
-        let mut cells: Vec<&Cell> = self
-            .cells
-            .iter()
-            .filter(|c| c.role == Role::Sweep && c.loop_kind == loop_kind && c.subject == subject)
-            .collect();
-        cells.sort_by_key(|cell| cell.parameters.partitions);
-        cells
-    }
-
-    /// The null broker's cells, by partition count.
-    pub fn null_sweep(&self) -> Vec<&Cell> {
-        let mut cells: Vec<&Cell> = self.cells.iter().filter(|c| c.role == Role::NullBroker).collect();
-        cells.sort_by_key(|cell| cell.parameters.partitions);
-        cells
+impl Cell {
+    /// The five distributions, under their names in [`METRICS`].
+    pub fn latencies(&self) -> [(&'static str, Percentiles); 5] {
+        [
+            (PRODUCE_RESPONSE, self.produce_response_ns),
+            (PRODUCE_SERVICE, self.produce_service_ns),
+            (SCHEDULE_LAG, self.schedule_lag_ns),
+            (E2E_RESPONSE, self.e2e_response_ns),
+            (E2E_SERVICE, self.e2e_service_ns),
+        ]
     }
 }
 
