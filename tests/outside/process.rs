@@ -1,0 +1,149 @@
+//! A broker process: started on a folder, waited for, ended by its own pid.
+//!
+//! In: settings. Out: an address that answers, or the status and the log of a start that was refused. A broker
+//! never outlives the value that stands for it.
+
+use super::client::Client;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(60);
+
+pub struct Broker {
+    child: Child,
+    pub address: SocketAddr,
+    log: PathBuf,
+}
+
+/// A start that ended by itself.
+#[derive(Debug)]
+pub struct Refused {
+    pub status: ExitStatus,
+    pub log: String,
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound address").port()
+}
+
+/// `folder` gets `server.properties` and `broker.log`; data lives in `folder/data` unless settings say otherwise.
+pub fn write_properties(folder: &Path, port: u16, settings: &[(&str, &str)]) -> PathBuf {
+    fs::create_dir_all(folder).expect("the broker's folder");
+    let mut lines = vec![
+        ("broker.id".to_string(), "1".to_string()),
+        ("listeners".to_string(), format!("PLAINTEXT://127.0.0.1:{port}")),
+        ("log.dirs".to_string(), folder.join("data").display().to_string()),
+        ("auto.create.topics.enable".to_string(), "false".to_string()),
+    ];
+    for (key, value) in settings {
+        lines.retain(|(known, _)| known != key);
+        lines.push((key.to_string(), value.to_string()));
+    }
+    let path = folder.join("server.properties");
+    let text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    fs::write(&path, text).expect("server.properties");
+    path
+}
+
+impl Broker {
+    /// Started, and not yet waited for.
+    pub fn launch(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let properties = write_properties(folder, port, settings);
+        let log = folder.join("broker.log");
+        let out = File::create(&log).expect("the broker's log");
+        let child = Command::new(env!("CARGO_BIN_EXE_ringdaw"))
+            .arg("broker")
+            .arg(&properties)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().expect("the broker's log"))
+            .stderr(out)
+            .spawn()
+            .expect("the broker's binary");
+        Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log }
+    }
+
+    /// Started, and answering.
+    pub fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut broker = Self::launch(folder, settings);
+        let deadline = Instant::now() + START;
+        loop {
+            if broker.client().and_then(|mut client| client.api_versions()).is_ok() {
+                return broker;
+            }
+            if let Some(status) = broker.child.try_wait().expect("the broker's status") {
+                panic!("the broker ended with {status}:\n{}", broker.log());
+            }
+            assert!(Instant::now() < deadline, "the broker does not answer:\n{}", broker.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Started with the expectation that it will not serve.
+    pub fn refused(folder: &Path, settings: &[(&str, &str)]) -> Refused {
+        let mut broker = Self::launch(folder, settings);
+        let status = broker.wait(START);
+        Refused { status, log: broker.log() }
+    }
+
+    pub fn client(&self) -> io::Result<Client> {
+        Client::connect(self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_else(|error| format!("{}: {error}", self.log.display()))
+    }
+
+    /// kill -9, as a crash of the process.
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+        let log = self.log();
+        assert!(!log.contains("panicked at"), "the broker panicked before it was killed:\n{log}");
+    }
+
+    /// SIGTERM, as an operator stops it: status 0, and no panic on the way.
+    pub fn stop(mut self) {
+        terminate(self.child.id());
+        let status = self.wait(STOP);
+        let log = self.log();
+        assert!(status.success(), "the broker ended with {status} on SIGTERM:\n{log}");
+        assert!(!log.contains("panicked at"), "the broker panicked:\n{log}");
+    }
+
+    /// The status of a broker that ends by itself.
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the broker's status") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the broker does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+pub fn terminate(pid: u32) {
+    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("the kill command");
+    assert!(status.success(), "kill -TERM {pid}: {status}");
+}
