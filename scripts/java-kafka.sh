@@ -5,6 +5,7 @@
 #   java-kafka.sh start VERSION [DIR] [--port N] [--override k=v]...
 #                                            a broker (up to 3.9 with its ZooKeeper, from 4.0 in KRaft mode);
 #                                            prints `bootstrap=HOST:PORT` once it is ready
+#   java-kafka.sh zookeeper VERSION [DIR]    its ZooKeeper alone; a later start in DIR uses it
 #   java-kafka.sh stop VERSION [DIR] [--kill] stops both by their pid files; --kill does it with SIGKILL
 #   java-kafka.sh run VERSION CLASS [ARG]... a class of that release, in the foreground
 #   java-kafka.sh classpath VERSION          what to put on CLASSPATH
@@ -102,6 +103,28 @@ launch() { # launch DIR NAME HEAP CLASS ARG...
   echo $! >"$dir/$name.pid"
 }
 
+zookeeper() {
+  local dir=${1:-$store/run/$version} port
+  fetch
+  mkdir -p "$dir"
+  if alive "$dir/zookeeper.pid"; then
+    port=$(sed -n 's/^clientPort=//p' "$dir/zookeeper.properties")
+  else
+    port=$(free_port)
+    {
+      echo "dataDir=$dir/zookeeper"
+      echo "clientPort=$port"
+      echo "clientPortAddress=127.0.0.1"
+      echo "maxClientCnxns=0"
+      echo "admin.enableServer=false"
+      echo "4lw.commands.whitelist=ruok,srvr"
+    } >"$dir/zookeeper.properties"
+    launch "$dir" zookeeper "-Xmx512M" org.apache.zookeeper.server.quorum.QuorumPeerMain "$dir/zookeeper.properties"
+    await "$dir/zookeeper.log" "$dir/zookeeper.pid" 'binding to port' ZooKeeper
+  fi
+  echo "zookeeper=127.0.0.1:$port"
+}
+
 start() {
   local dir=$store/run/$version port='' overrides=()
   [ $# -eq 0 ] || [[ $1 == --* ]] || { dir=$1; shift; }
@@ -141,21 +164,8 @@ start() {
     fi
   else
     local zookeeper_port
-    if alive "$dir/zookeeper.pid"; then
-      zookeeper_port=$(sed -n 's/^clientPort=//p' "$dir/zookeeper.properties")
-    else
-      zookeeper_port=$(free_port)
-      {
-        echo "dataDir=$dir/zookeeper"
-        echo "clientPort=$zookeeper_port"
-        echo "clientPortAddress=127.0.0.1"
-        echo "maxClientCnxns=0"
-        echo "admin.enableServer=false"
-        echo "4lw.commands.whitelist=ruok,srvr"
-      } >"$dir/zookeeper.properties"
-      launch "$dir" zookeeper "-Xmx512M" org.apache.zookeeper.server.quorum.QuorumPeerMain "$dir/zookeeper.properties"
-      await "$dir/zookeeper.log" "$dir/zookeeper.pid" 'binding to port' ZooKeeper
-    fi
+    zookeeper_port=$(zookeeper "$dir")
+    zookeeper_port=${zookeeper_port##*:}
     {
       echo "broker.id=0"
       echo "listeners=PLAINTEXT://127.0.0.1:$port"
@@ -191,6 +201,7 @@ stop() {
 case $command in
   fetch) fetch "$@" ;;
   start) start "$@" ;;
+  zookeeper) zookeeper "$@" ;;
   stop) stop "$@" ;;
   classpath) fetch; echo "$libs/*" ;;
   run)

@@ -3,7 +3,7 @@
 //! In: values. Out: the 61-byte header and the records behind it, as a producer sends them; and back, with the
 //! checksum verified. Reading also takes a log file, because a log file is batches one after another.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 pub const HEADER: usize = 61;
 
@@ -19,6 +19,11 @@ pub const NOBODY: Writer = Writer { id: -1, epoch: -1, sequence: -1 };
 
 /// One uncompressed batch of records without keys.
 pub fn build(writer: Writer, timestamp: i64, values: &[Vec<u8>]) -> Vec<u8> {
+    build_with(0, writer, timestamp, values)
+}
+
+/// The same in one of the codecs 0 to 4.
+pub fn build_with(codec: i16, writer: Writer, timestamp: i64, values: &[Vec<u8>]) -> Vec<u8> {
     let mut records = Vec::new();
     for (delta, value) in values.iter().enumerate() {
         let mut record = vec![0u8]; // attributes
@@ -31,9 +36,10 @@ pub fn build(writer: Writer, timestamp: i64, values: &[Vec<u8>]) -> Vec<u8> {
         put_varint(&mut records, record.len() as i64);
         records.extend_from_slice(&record);
     }
+    let records = compress(codec, records);
     let last_delta = values.len() as i32 - 1;
     let mut checked = Vec::with_capacity(records.len() + 40);
-    checked.extend_from_slice(&0i16.to_be_bytes()); // attributes: no codec, create time
+    checked.extend_from_slice(&codec.to_be_bytes()); // attributes: create time, no transaction
     checked.extend_from_slice(&last_delta.to_be_bytes());
     checked.extend_from_slice(&timestamp.to_be_bytes());
     checked.extend_from_slice(&timestamp.to_be_bytes());
@@ -138,6 +144,32 @@ fn record(rest: &mut Cursor<'_>) -> Option<Record> {
         headers.push((name, rest.nullable()?));
     }
     Some(Record { offset, timestamp, key, value, headers })
+}
+
+fn compress(codec: i16, plain: Vec<u8>) -> Vec<u8> {
+    let written = "memory takes every write";
+    match codec {
+        0 => plain,
+        1 => {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            out.write_all(&plain).expect(written);
+            out.finish().expect(written)
+        }
+        2 => {
+            let block = snap::raw::Encoder::new().compress_vec(&plain).expect("less than 4 GiB");
+            let mut out = vec![0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
+            out.extend_from_slice(&(block.len() as i32).to_be_bytes());
+            out.extend(block);
+            out
+        }
+        3 => {
+            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new()); // independent blocks
+            out.write_all(&plain).expect(written);
+            out.finish().expect(written)
+        }
+        4 => zstd::stream::encode_all(&plain[..], 3).expect(written),
+        other => panic!("no codec {other}"),
+    }
 }
 
 fn decompress(codec: i16, bytes: &[u8]) -> Result<Vec<u8>, String> {

@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod client;
+pub mod java;
 pub mod process;
 
 use std::fs::OpenOptions;

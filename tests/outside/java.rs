@@ -1,0 +1,134 @@
+//! Java Kafka beside the broker, as a judge of files and as the next or the last owner of a data directory.
+//!
+//! Everything goes through `scripts/java-kafka.sh`. Where Java, Maven or the repository is missing the script
+//! says so with status 6, and tests skip by name.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub const VERSION: &str = "3.9.1";
+
+fn script() -> Command {
+    Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/java-kafka.sh"))
+}
+
+/// Why Java Kafka cannot be had, if so.
+pub fn missing() -> Option<String> {
+    let done = script().args(["fetch", VERSION]).output().expect("scripts/java-kafka.sh");
+    let said = String::from_utf8_lossy(&done.stderr).trim().to_string();
+    match done.status.code() {
+        Some(0) => None,
+        Some(6) => Some(said),
+        _ => panic!("java-kafka.sh fetch: {}: {said}", done.status),
+    }
+}
+
+/// A class of that release, run to its end; its output, and it must succeed.
+pub fn run(class: &str, arguments: &[&str], input: &str) -> String {
+    let mut child = script()
+        .args(["run", VERSION, class])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("scripts/java-kafka.sh");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("its input");
+    let done = child.wait_with_output().expect("its output");
+    let out = String::from_utf8_lossy(&done.stdout).into_owned();
+    let err = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{class} {arguments:?}: {}\n{out}\n{err}", done.status);
+    out + &err
+}
+
+/// A Java broker with its ZooKeeper; its data directory is `folder/data`.
+pub struct Broker {
+    folder: PathBuf,
+    pub address: SocketAddr,
+}
+
+/// ZooKeeper alone, so that nodes can be put there before a broker starts. Ended with the broker of its folder.
+pub struct ZooKeeper {
+    folder: PathBuf,
+    address: String,
+}
+
+impl ZooKeeper {
+    pub fn start(folder: &Path) -> Self {
+        let folder = folder.to_path_buf();
+        let said = output(script().args(["zookeeper", VERSION]).arg(&folder));
+        let address = field(&said, "zookeeper");
+        Self { folder, address }
+    }
+
+    /// Makes nodes, parents first.
+    pub fn create(&self, nodes: &[(String, String)]) {
+        let commands: String = nodes.iter().map(|(path, data)| format!("create {path} '{data}'\n")).collect();
+        let said = run("org.apache.zookeeper.ZooKeeperMain", &["-server", &self.address], &commands);
+        for (path, _) in nodes {
+            assert!(
+                said.lines().any(|line| line.ends_with(&format!("Created {path}"))),
+                "{path} was not made:\n{said}"
+            );
+        }
+    }
+
+    pub fn start_broker(self, overrides: &[(&str, &str)]) -> Broker {
+        let mut command = script();
+        command.args(["start", VERSION]).arg(&self.folder);
+        for (key, value) in overrides {
+            command.arg("--override").arg(format!("{key}={value}"));
+        }
+        let said = output(&mut command);
+        let folder = self.folder.clone();
+        std::mem::forget(self); // the broker's value ends both
+        Broker { folder, address: field(&said, "bootstrap").parse().expect("an address") }
+    }
+}
+
+impl Drop for ZooKeeper {
+    fn drop(&mut self) {
+        end(&self.folder);
+    }
+}
+
+impl Broker {
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("kafka.log")).unwrap_or_default()
+    }
+
+    /// A clean stop.
+    pub fn stop(self) {
+        output(script().args(["stop", VERSION]).arg(&self.folder));
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        end(&self.folder);
+    }
+}
+
+fn end(folder: &Path) {
+    let _ = script().args(["stop", VERSION]).arg(folder).arg("--kill").status();
+}
+
+fn output(command: &mut Command) -> String {
+    // Not through pipes: a broker that is started would inherit and hold them.
+    let out = tempfile::NamedTempFile::new().expect("a file for the output");
+    let file = || out.reopen().expect("a file for the output");
+    let status =
+        command.stdin(Stdio::null()).stdout(file()).stderr(file()).status().expect("scripts/java-kafka.sh");
+    let said = std::fs::read_to_string(out.path()).expect("the output");
+    assert!(status.success(), "{command:?}: {status}\n{said}");
+    said
+}
+
+fn field(said: &str, name: &str) -> String {
+    let start = format!("{name}=");
+    let line = said.lines().find_map(|line| line.strip_prefix(&start));
+    line.unwrap_or_else(|| panic!("no {name} in:\n{said}")).to_string()
+}
