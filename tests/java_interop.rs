@@ -179,7 +179,7 @@ fn directories_of_java_brokers_are_opened_and_read_right() {
         let clean = name.ends_with("clean");
         assert_eq!(
             replicas.len(),
-            8 + usize::from(clean) + usize::from(!name.starts_with("k100")),
+            9 + usize::from(clean) + usize::from(!name.starts_with("k100")),
             "{name}: {replicas:?}"
         );
         let mut expected = BTreeMap::new();
