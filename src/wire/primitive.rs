@@ -78,7 +78,13 @@ impl<'a> Reader<'a> {
         Reader { bytes: frame, position: 0, budget: frame.len().saturating_mul(4).saturating_add(4096) }
     }
 
-    /// A reader with another budget: for what a tool asked of a broker it trusts.
+    /// A reader over a response. What a client asked for itself may need more memory: a list of short names becomes
+    /// structs of 50 to 100 bytes each.
+    pub fn response(frame: &'a [u8]) -> Reader<'a> {
+        Reader::with_budget(frame, frame.len().saturating_mul(16).saturating_add(64 * 1024))
+    }
+
+    /// A reader with a budget of the caller's choice.
     pub fn with_budget(frame: &'a [u8], budget: usize) -> Reader<'a> {
         Reader { bytes: frame, position: 0, budget }
     }

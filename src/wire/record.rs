@@ -169,6 +169,17 @@ fn varlong(bytes: &[u8], index: i32) -> Result<(i64, usize), RecordError> {
     Err(RecordError::Truncated { index })
 }
 
+/// How many records fill `bytes` exactly, told by their lengths alone; `None` where the lengths do not add up.
+pub fn count(mut bytes: &[u8]) -> Option<usize> {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        let (length, used) = varint(bytes, 0).ok()?;
+        bytes = bytes.get(used.checked_add(usize::try_from(length).ok()?)?..)?;
+        count += 1;
+    }
+    Some(count)
+}
+
 /// Walks the records of a batch whose plain bytes are there.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
