@@ -117,3 +117,41 @@ fn lines(name: &str) -> Vec<Value> {
     flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("golden files are gzip");
     text.lines().map(|line| serde_json::from_str(line).expect("golden lines are JSON")).collect()
 }
+
+/// Writes the golden bytes as seeds for libFuzzer, one folder a target, when `RINGDAW_FUZZ_CORPUS` names where.
+#[test]
+fn corpus_is_written_where_the_environment_asks_for_it() {
+    let Ok(folder) = std::env::var("RINGDAW_FUZZ_CORPUS") else { return };
+    let write = |target: &str, name: String, bytes: &[u8]| {
+        let folder = Path::new(&folder).join(target);
+        std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    };
+    let chosen: Vec<(ApiKey, i16)> = ringdaw::wire::version::advertised()
+        .flat_map(|(key, versions)| versions.clone().map(move |version| (key, version)))
+        .collect();
+    for (at, golden) in messages().iter().enumerate() {
+        write("headers", format!("{at}"), &golden.bytes);
+        write(
+            "frames",
+            format!("{at}"),
+            &[&[7], &(golden.bytes.len() as i32).to_be_bytes()[..], &golden.bytes].concat(),
+        );
+        if let Some(choice) = chosen.iter().position(|chosen| *chosen == (golden.key, golden.version)) {
+            let kind = u8::from(golden.kind == Kind::Response);
+            write(
+                "messages",
+                format!("{at}"),
+                &[&[choice as u8, kind], crate::hostile::body(golden)].concat(),
+            );
+        }
+    }
+    for (at, golden) in batches().iter().chain(segments()).enumerate() {
+        write("log_scan", format!("{at}"), &golden.bytes);
+        write("batches", format!("{at}"), &golden.bytes);
+        if golden.bytes[16] == 2 {
+            write("codecs", format!("{at}"), &[&[golden.bytes[22] & 7], &golden.bytes[61..]].concat());
+        }
+    }
+}
