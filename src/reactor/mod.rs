@@ -13,9 +13,11 @@ use crate::clock::{Instant, WallMs};
 pub mod buffer;
 pub mod direct;
 pub mod disk;
+pub mod limits;
 pub mod mailbox;
 pub mod pin;
 pub mod probe;
+pub mod process;
 pub mod ring;
 pub mod socket;
 
