@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod producer;
 pub mod reactor;
 pub mod report;
+pub mod rig;
 pub mod wire;
