@@ -1,0 +1,528 @@
+//! One block: memory warm-up, warm-up, measured window, drain, verification, and what it cost meanwhile.
+//!
+//! In: a running subject and a cell. Out: the block as `run.json` keeps it, and the figures of the window. The order
+//! of events is `run`'s; costs are the difference of two readings, taken when the generator says that the window
+//! begins and ends. A block is void for what came from outside, never for being slow.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::client::Client;
+use super::counting::{Counting, Counts};
+use super::interrupt;
+use super::live::{Live, Status};
+use super::page_cache;
+use super::plan::{CellSpec, Fault};
+use super::sampler::{self, Device, DeviceCounts, System, Usage};
+use super::subject::{Subject, SubjectError};
+use crate::load::{self, Ended, LoadError, Outcome, Phase, Progress};
+use crate::reactor::process::monotonic_ns;
+use crate::report::run::{self, Block, Mark, Second};
+use crate::report::statistics;
+
+/// Own lag of the generator above this makes the block void: its questions came late.
+const OWN_LAG_NS_MAX: u64 = 1_000_000;
+const STEAL_RATIO_MAX: f64 = 0.01;
+/// Cores used by processes that are neither subject nor generator.
+const STRANGERS_CORES_MAX: f64 = 0.05;
+/// A step of the date against the monotonic clock within one block.
+const CLOCK_STEP_MAX: Duration = Duration::from_millis(500);
+
+/// What is the same for all blocks of a run.
+pub struct Surroundings<'a> {
+    /// The run's monotonic start: all times in `run.json` count from here.
+    pub started_ns: u64,
+    pub data_directory: PathBuf,
+    pub device: Device,
+    /// Bytes of the growth probe; 0 for none.
+    pub probe_bytes: u64,
+    pub warm_up_bytes: u64,
+    pub live: &'a mut dyn Live,
+}
+
+/// The measured window of one block.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    pub seconds: f64,
+    pub subject: Usage,
+    pub generator: Usage,
+    pub system: System,
+    pub device: DeviceCounts,
+    /// Cores used by processes that are neither, over the whole block, where that could be read.
+    pub strangers_cores: Option<f64>,
+    pub rss_bytes_max: Option<u64>,
+}
+
+/// A block that ran.
+pub struct Ran {
+    pub block: Block,
+    pub topic: String,
+    pub window: Window,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BlockError {
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    #[error("{0}")]
+    Subject(#[from] SubjectError),
+    #[error("{0}")]
+    Crashed(String),
+    #[error("{0}")]
+    Directory(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// One reading of everything a window costs.
+struct Reading {
+    at_ns: u64,
+    wall: SystemTime,
+    subject: Usage,
+    generator: Usage,
+    system: System,
+    device: DeviceCounts,
+}
+
+impl Reading {
+    fn take(pids: &[u32], device: &Device) -> Reading {
+        Reading {
+            at_ns: monotonic_ns(),
+            wall: SystemTime::now(),
+            subject: Usage::of(pids).unwrap_or_default(),
+            generator: Usage::of(&[std::process::id()]).unwrap_or_default(),
+            system: System::read(),
+            device: device.counts(),
+        }
+    }
+
+    fn until(&self, end: &Reading) -> Window {
+        Window {
+            seconds: (end.at_ns - self.at_ns) as f64 / 1e9,
+            subject: end.subject.since(&self.subject),
+            generator: end.generator.since(&self.generator),
+            system: end.system.since(&self.system),
+            device: end.device.since(&self.device),
+            strangers_cores: None,
+            rss_bytes_max: None,
+        }
+    }
+
+    /// How far the date moved against the monotonic clock.
+    fn clock_step(&self, end: &Reading) -> Duration {
+        let date = |wall: SystemTime| wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let monotonic = Duration::from_nanos(end.at_ns - self.at_ns);
+        let wall = date(end.wall).saturating_sub(date(self.wall));
+        wall.abs_diff(monotonic)
+    }
+}
+
+/// What a second cost, by the second's start on the schedule.
+struct SecondSample {
+    broker_cpu_ns: Option<u64>,
+    system: System,
+    rss_bytes: Option<u64>,
+    dirty_bytes: Option<u64>,
+}
+
+/// Runs one block of `cell` against `subject`. `position` is its place in the run.
+pub fn run(
+    subject: &mut Subject,
+    cell: &CellSpec,
+    position: u64,
+    around: &mut Surroundings<'_>,
+) -> Result<Ran, BlockError> {
+    around.live.begin(&cell.id, subject.name());
+    let warmed = page_cache::warm_up(&around.data_directory, around.warm_up_bytes).map_err(|error| {
+        BlockError::Directory(format!(
+            "{}: the warm-up write failed: {error}",
+            around.data_directory.display()
+        ))
+    })?;
+    let before = page_cache::state(&around.data_directory, around.probe_bytes);
+
+    let mut plan = cell.load.clone();
+    plan.address = subject.address();
+    plan.topic.name = format!("{}-{position}", cell.id);
+    if !cell.idle_topics.is_empty() {
+        Client::connect(subject.address(), Duration::from_secs(60))
+            .and_then(|mut client| client.create_topics(&cell.idle_topics))
+            .map_err(|error| BlockError::Crashed(error.to_string()))?;
+    }
+    // Looking at every process takes milliseconds of the generator's core, so it is done outside the window.
+    let pids = subject.pids();
+    let strangers = (monotonic_ns(), sampler::Strangers::read(&pids, std::process::id()));
+    let watched = watch(subject, cell, &plan, around)?;
+    let strangers_cores = sampler::Strangers::read(&pids, std::process::id())
+        .since(&strangers.1)
+        .map(|ns| ns as f64 / (monotonic_ns() - strangers.0).max(1) as f64);
+    let Watched { outcome, start, end, samples, rss_bytes_max, marks } = watched;
+    if let Some(text) = subject.crashed() {
+        return Err(BlockError::Crashed(text));
+    }
+    if matches!(outcome.ended, Ended::Interrupted) && interrupt::requested() {
+        return Err(BlockError::Interrupted);
+    }
+
+    let (window, step) = match (&start, &end) {
+        (Some(start), Some(end)) => {
+            (Window { rss_bytes_max, strangers_cores, ..start.until(end) }, start.clock_step(end))
+        }
+        // The run ended before its window began; the outcome says why.
+        _ => (Window::default(), Duration::ZERO),
+    };
+    let after = page_cache::state(&around.data_directory, around.probe_bytes);
+    let zero_ns = outcome.started.0.saturating_sub(around.started_ns);
+    let void_reasons = void_reasons(&window, step, &outcome);
+    let block = Block {
+        cell: cell.id.clone(),
+        pair: None,
+        position: Some(position),
+        void_reasons,
+        warmup_s: Some(cell.load.warmup.as_secs_f64()),
+        memory_state: Some(memory_state(&warmed, &before).unwrap_or(&cell.memory).to_owned()),
+        start_ns: Some(zero_ns + outcome.window_start_ns),
+        duration_ns: Some(outcome.window_ns),
+        page_cache: run::PageCache { before, after },
+        steal_ratio: window.system.steal_ratio(),
+        cpu_pressure_ratio: window
+            .system
+            .cpu_pressure_ns
+            .filter(|_| window.seconds > 0.0)
+            .map(|ns| ns as f64 / 1e9 / window.seconds),
+        generator_turn_ns_max: Some(outcome.generator.turn_ns_max),
+        series: series(&outcome, &samples, zero_ns),
+        marks: marks.into_iter().map(|(at, kind, text)| mark(at, around.started_ns, kind, text)).collect(),
+        histograms: histograms(&outcome),
+    };
+    Ok(Ran { block, topic: plan.topic.name, window, outcome })
+}
+
+/// Runs the plan for the counts of its window alone: nothing of it is timed.
+pub fn count(
+    subject: &mut Subject,
+    cell: &CellSpec,
+    position: u64,
+    window: Duration,
+) -> Result<Counted, BlockError> {
+    let mut plan = cell.load.clone();
+    plan.address = subject.address();
+    plan.topic.name = format!("{}-count-{position}", cell.id);
+    plan.warmup = Duration::from_millis(200).min(window);
+    plan.duration = window;
+    let pids = subject.pids();
+    let mut counting = None;
+    let mut counts = None;
+    let outcome = load::run(&plan, |progress| {
+        match progress {
+            Progress::Phase { phase: Phase::Measure, .. } => counting = Some(Counting::start(&pids)),
+            Progress::Phase { phase: Phase::Drain, .. } => {
+                counts = counting.take().map(|counting| counting.map(Counting::stop));
+            }
+            Progress::Phase { .. } | Progress::Second(_) => {}
+        }
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if let Some(text) = subject.crashed() {
+        return Err(BlockError::Crashed(text));
+    }
+    let counts = match counts {
+        Some(counts) => counts,
+        None => Err("the counting pass ended before its window began".to_owned()),
+    };
+    Ok(Counted { counts, outcome })
+}
+
+/// Loads the cell, optionally kills the broker on the way and starts it again, then reads everything back from the
+/// start and holds it against what was acknowledged.
+pub fn audit(
+    subject: &mut Subject,
+    cell: &CellSpec,
+    position: u64,
+    crash: Option<Duration>,
+    live: &mut dyn Live,
+) -> Result<Audited, BlockError> {
+    live.begin(&cell.id, subject.name());
+    let mut plan = cell.load.clone();
+    plan.address = subject.address();
+    plan.topic.name = format!("{}-{position}", cell.id);
+    plan.topic.delete = false;
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let outcome = std::thread::scope(|scope| {
+        let watched = &*subject;
+        let outcome = load::run(&plan, |progress| {
+            match progress {
+                Progress::Phase { phase, .. } => {
+                    live.phase(phase.text());
+                    if let (Phase::Measure, Some(at)) = (phase, crash) {
+                        let over = &over;
+                        scope.spawn(move || {
+                            let zero = std::time::Instant::now();
+                            while zero.elapsed() < at && !over.load(std::sync::atomic::Ordering::Relaxed) {
+                                std::thread::sleep(Duration::from_millis(1));
+                            }
+                            watched.kill_now();
+                        });
+                    }
+                }
+                Progress::Second(second) => {
+                    let sample = SecondSample {
+                        broker_cpu_ns: None,
+                        system: System::default(),
+                        rss_bytes: None,
+                        dirty_bytes: None,
+                    };
+                    live.second(&status(&second, &sample));
+                }
+            }
+            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome
+    })?;
+    if interrupt::requested() {
+        return Err(BlockError::Interrupted);
+    }
+    if crash.is_some() {
+        subject.crash_and_restart()?;
+        plan.address = subject.address();
+    } else if let Some(text) = subject.crashed() {
+        return Err(BlockError::Crashed(text));
+    }
+    live.phase("audit");
+    let verification = load::audit(&plan, &outcome.ledger)?;
+    Ok(Audited { verification, topic: plan.topic.name, acked_records: outcome.counts.acked_records })
+}
+
+pub struct Audited {
+    pub verification: load::Verification,
+    pub topic: String,
+    pub acked_records: u64,
+}
+
+pub struct Counted {
+    pub counts: Result<Counts, String>,
+    pub outcome: Outcome,
+}
+
+struct Watched {
+    outcome: Outcome,
+    start: Option<Reading>,
+    end: Option<Reading>,
+    samples: Vec<(u64, SecondSample)>,
+    rss_bytes_max: Option<u64>,
+    marks: Vec<(u64, &'static str, String)>,
+}
+
+/// The generator's run, with a reading at each end of the window and a small one every second.
+fn watch(
+    subject: &Subject,
+    cell: &CellSpec,
+    plan: &load::Plan,
+    around: &mut Surroundings<'_>,
+) -> Result<Watched, BlockError> {
+    let pids = subject.pids();
+    let (mut start, mut end) = (None, None);
+    let mut samples = Vec::new();
+    let mut rss_bytes_max = None;
+    let mut last = (sampler::cpu_ns(&pids), System::read());
+    let marks = std::sync::Mutex::new(Vec::new());
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let outcome = std::thread::scope(|scope| {
+        let outcome = load::run(plan, |progress| {
+            match progress {
+                Progress::Phase { phase, .. } => {
+                    around.live.phase(phase.text());
+                    match phase {
+                        Phase::Measure => {
+                            start = Some(Reading::take(&pids, &around.device));
+                            if !cell.faults.is_empty() {
+                                let (marks, over) = (&marks, &over);
+                                scope.spawn(move || inflict(subject, &cell.faults, marks, over));
+                            }
+                        }
+                        Phase::Drain => end = Some(Reading::take(&pids, &around.device)),
+                        Phase::Prepare | Phase::Warmup | Phase::Audit => {}
+                    }
+                }
+                Progress::Second(second) => {
+                    let now = (sampler::cpu_ns(&pids), System::read());
+                    let sample = SecondSample {
+                        broker_cpu_ns: now.0.zip(last.0).map(|(now, last)| now.saturating_sub(last)),
+                        system: now.1.since(&last.1),
+                        rss_bytes: sampler::rss_bytes(&pids),
+                        dirty_bytes: sampler::dirty_bytes(),
+                    };
+                    last = now;
+                    if second.phase == Phase::Measure {
+                        rss_bytes_max = rss_bytes_max.max(sample.rss_bytes);
+                    }
+                    around.live.second(&status(&second, &sample));
+                    samples.push((second.start_ns, sample));
+                }
+            }
+            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome
+    })?;
+    let marks = marks.into_inner().expect("the fault thread does not panic while it holds the list");
+    Ok(Watched { outcome, start, end, samples, rss_bytes_max, marks })
+}
+
+/// Pauses the subject at its time, on a thread of its own: the generator must not notice in any other way.
+fn inflict(
+    subject: &Subject,
+    faults: &[Fault],
+    marks: &std::sync::Mutex<Vec<(u64, &'static str, String)>>,
+    over: &std::sync::atomic::AtomicBool,
+) {
+    let zero = std::time::Instant::now();
+    let wait_until = |at: Duration| {
+        while zero.elapsed() < at && !over.load(std::sync::atomic::Ordering::Relaxed) {
+            std::thread::sleep((at - zero.elapsed().min(at)).min(Duration::from_millis(50)));
+        }
+        !over.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    for fault in faults {
+        let (at, duration) = match fault {
+            Fault::Pause { at, duration } => (*at, *duration),
+            // Refused before the run begins: `bench verify --crash` is where a kill belongs.
+            Fault::Kill { .. } => continue,
+        };
+        if !wait_until(at) {
+            return;
+        }
+        let begun = monotonic_ns();
+        let paused = subject.pause(true);
+        // Slept in one piece, so that the pause is as long as it says.
+        std::thread::sleep(duration);
+        let continued = subject.pause(false);
+        let text = match paused.and(continued) {
+            Ok(()) => format!("paused for {} ms", (monotonic_ns() - begun) / 1_000_000),
+            Err(error) => format!("could not be paused: {error}"),
+        };
+        if let Ok(mut marks) = marks.lock() {
+            marks.push((begun, "pause", text));
+        }
+    }
+}
+
+fn mark(at_ns: u64, started_ns: u64, kind: &str, text: String) -> Mark {
+    Mark { at_ns: at_ns.saturating_sub(started_ns), kind: kind.to_owned(), text: Some(text) }
+}
+
+/// Growing the page cache costs about as much as a bounded window where the host backs the memory already. None where
+/// one of the two was not measured.
+fn memory_state(warmed: &page_cache::Moved, before: &run::CacheState) -> Option<&'static str> {
+    let (growing, window) = (before.growth_probe_bytes_per_s?, warmed.bytes_per_s()?);
+    Some(if growing >= 0.8 * window { "resident" } else { "not-resident" })
+}
+
+/// What came from outside and makes the figures mean nothing.
+fn void_reasons(window: &Window, clock_step: Duration, outcome: &Outcome) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some(steal) = window.system.steal_ratio().filter(|steal| *steal > STEAL_RATIO_MAX) {
+        reasons.push(format!("steal {:.1} %", steal * 100.0));
+    }
+    if let Some(cores) = window.strangers_cores.filter(|cores| *cores > STRANGERS_CORES_MAX) {
+        reasons.push(format!("other processes used {cores:.2} cores"));
+    }
+    if window.system.swapped_pages.is_some_and(|pages| pages > 0) {
+        reasons.push("swap was used".to_owned());
+    }
+    if clock_step > CLOCK_STEP_MAX {
+        reasons.push(format!("the clock was set ({} ms)", clock_step.as_millis()));
+    }
+    // With fewer than ten samples above it, p99.9 is the story of one accident.
+    if outcome.own_lag.len() >= 10_000 {
+        let lag = outcome.own_lag.value_at_quantile(0.999);
+        if lag > OWN_LAG_NS_MAX {
+            reasons.push(format!("the generator was late: p99.9 of its own lag {:.1} ms", lag as f64 / 1e6));
+        }
+    } else if !outcome.own_lag.is_empty() && outcome.own_lag.value_at_quantile(0.99) > OWN_LAG_NS_MAX {
+        let lag = outcome.own_lag.value_at_quantile(0.99);
+        reasons.push(format!("the generator was late: p99 of its own lag {:.1} ms", lag as f64 / 1e6));
+    }
+    reasons
+}
+
+fn status(second: &load::Second, sample: &SecondSample) -> Status {
+    let seconds = second.duration_ns as f64 / 1e9;
+    let per_second = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+    let quantile = |q: f64| (!second.produce.is_empty()).then(|| second.produce.value_at_quantile(q));
+    Status {
+        phase: second.phase.text(),
+        offered_records_per_s: per_second(second.offered_records),
+        achieved_records_per_s: per_second(second.acked_records),
+        bytes_per_s: per_second(second.acked_bytes),
+        consumed_records_per_s: per_second(second.consumed_records),
+        in_flight: second.in_flight,
+        waiting_records: second.waiting_records,
+        backlog_records: second.backlog_records,
+        p50_ns: quantile(0.5),
+        p99_ns: quantile(0.99),
+        p99_9_ns: quantile(0.999),
+        max_ns: (!second.produce.is_empty()).then(|| second.produce.max()),
+        broker_cores: sample.broker_cpu_ns.map(|ns| ns as f64 / second.duration_ns.max(1) as f64),
+        generator_cores: second.generator_cpu_ns.map(|ns| ns as f64 / second.duration_ns.max(1) as f64),
+        rss_bytes: sample.rss_bytes,
+        steal_ratio: sample.system.steal_ratio(),
+        anomalies: second.anomalies,
+        errors: second.errors,
+    }
+}
+
+fn series(outcome: &Outcome, samples: &[(u64, SecondSample)], zero_ns: u64) -> Vec<Second> {
+    let seconds = outcome.series.iter().map(|second| {
+        let sample = samples.iter().find(|(start, _)| *start == second.start_ns).map(|(_, sample)| sample);
+        let ns = second.duration_ns.max(1) as f64;
+        let rate = |count: u64| Some(count as f64 * 1e9 / ns);
+        let some = !second.produce.is_empty();
+        let mut histograms = Vec::new();
+        // The closed loop has no response time: what it reports per second is service time.
+        let closed = outcome.produce_response.is_empty();
+        let pairs = if closed {
+            [(run::PRODUCE_SERVICE, &second.produce), (run::E2E_SERVICE, &second.e2e)]
+        } else {
+            [(run::PRODUCE_RESPONSE, &second.produce), (run::E2E_RESPONSE, &second.e2e)]
+        };
+        for (metric, histogram) in pairs {
+            if !histogram.is_empty() {
+                histograms.push(statistics::encode(metric, histogram));
+            }
+        }
+        Second {
+            start_ns: zero_ns + second.start_ns,
+            duration_ns: second.duration_ns,
+            phase: second.phase.text().to_owned(),
+            offered_records_per_s: rate(second.offered_records),
+            achieved_records_per_s: rate(second.acked_records),
+            consumed_records_per_s: rate(second.consumed_records),
+            response_p50_ns: some.then(|| second.produce.value_at_quantile(0.5)),
+            response_p99_ns: some.then(|| second.produce.value_at_quantile(0.99)),
+            response_max_ns: some.then(|| second.produce.max()),
+            backlog_records: second.backlog_records,
+            broker_cpu_cores: sample.and_then(|s| s.broker_cpu_ns).map(|cpu| cpu as f64 / ns),
+            generator_cpu_cores: second.generator_cpu_ns.map(|cpu| cpu as f64 / ns),
+            rss_bytes: sample.and_then(|s| s.rss_bytes),
+            steal_ratio: sample.and_then(|s| s.system.steal_ratio()),
+            dirty_bytes: sample.and_then(|s| s.dirty_bytes),
+            histograms,
+        }
+    });
+    seconds.collect()
+}
+
+fn histograms(outcome: &Outcome) -> Vec<run::Histogram> {
+    let all = [
+        (run::PRODUCE_RESPONSE, &outcome.produce_response),
+        (run::PRODUCE_SERVICE, &outcome.produce_service),
+        (run::SCHEDULE_LAG, &outcome.schedule_lag),
+        (run::E2E_RESPONSE, &outcome.e2e_response),
+        (run::E2E_SERVICE, &outcome.e2e_service),
+    ];
+    all.into_iter().filter(|(_, h)| !h.is_empty()).map(|(metric, h)| statistics::encode(metric, h)).collect()
+}

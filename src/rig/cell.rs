@@ -1,0 +1,400 @@
+//! From blocks to the figures of a cell, and from two cells to a share of the roof.
+//!
+//! In: what the blocks of one cell measured. Out: `report::run::Cell`. Rates and costs are sums over sums, never
+//! averages of averages; percentiles come from merged histograms. Void blocks count only when there is nothing else,
+//! and then the cell says so.
+
+use super::block::{Ran, Window};
+use super::counting::Counts;
+use super::plan::{CellSpec, Point, Slo, SloMetric};
+use crate::load::{self, Ended, Outcome};
+use crate::report::run::{Anomaly, Cell, Loop, Percentiles, Stall, Verification};
+use crate::report::statistics::{self, Quantile};
+
+/// Below this share of the null broker's rate the generator was the limit.
+pub const HEADROOM_MIN: f64 = 1.2;
+const HEADROOM_GOOD: f64 = 2.0;
+const BUSY: f64 = 0.95;
+
+/// What remains of a block once its histograms are merged: enough to add blocks up.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    records: u64,
+    record_bytes: u64,
+    consumed_records: u64,
+    offered_records: Option<u64>,
+    requests: u64,
+    wire_bytes: u64,
+    window_s: f64,
+    broker_busy: Option<f64>,
+    generator_busy: Option<f64>,
+    window: Window,
+    generator_cpu_ns: Option<u64>,
+    void: bool,
+}
+
+/// The figures of a cell while its blocks come in.
+#[derive(Debug)]
+pub struct Collected {
+    spec: CellSpec,
+    sums: Vec<Sums>,
+    histograms: [load::Histogram; 5],
+    /// The same of void blocks, for a cell that has no others.
+    void_histograms: [load::Histogram; 5],
+    stalls: Vec<Stall>,
+    verification: Verification,
+    flags: Vec<String>,
+    counts: Option<(Counts, u64)>,
+    passed: bool,
+    broker_cores: usize,
+}
+
+fn five() -> [load::Histogram; 5] {
+    std::array::from_fn(|_| load::outcome::histogram())
+}
+
+impl Collected {
+    pub fn new(spec: &CellSpec, broker_cores: usize) -> Collected {
+        Collected {
+            spec: spec.clone(),
+            sums: Vec::new(),
+            histograms: five(),
+            void_histograms: five(),
+            stalls: Vec::new(),
+            verification: Verification::default(),
+            flags: Vec::new(),
+            counts: None,
+            passed: true,
+            broker_cores: broker_cores.max(1),
+        }
+    }
+
+    pub fn spec(&self) -> &CellSpec {
+        &self.spec
+    }
+
+    /// False once a block of this cell failed verification.
+    pub fn passed(&self) -> bool {
+        self.passed
+    }
+
+    pub fn is_void(&self) -> bool {
+        self.sums.iter().all(|sums| sums.void)
+    }
+
+    /// `started_ns` is the run's monotonic start.
+    pub fn add(&mut self, ran: &Ran, started_ns: u64) {
+        let outcome = &ran.outcome;
+        let void = !ran.block.void_reasons.is_empty();
+        let producing = self.spec.load.producers.connections > 0;
+        let counts = &outcome.counts;
+        let window_s = outcome.window_ns as f64 / 1e9;
+        let broker_busy = ran
+            .window
+            .subject
+            .cpu_ns
+            .filter(|_| ran.window.seconds > 0.0)
+            .map(|ns| ns as f64 / 1e9 / ran.window.seconds / self.broker_cores as f64);
+        self.sums.push(Sums {
+            records: if producing { counts.acked_records } else { counts.consumed_records },
+            record_bytes: if producing { counts.acked_bytes } else { counts.consumed_bytes },
+            consumed_records: counts.consumed_records,
+            offered_records: counts.offered_records,
+            requests: if producing { counts.acked_requests } else { counts.fetches },
+            wire_bytes: if producing { counts.produce_wire_bytes } else { counts.fetch_wire_bytes },
+            window_s,
+            broker_busy,
+            generator_busy: outcome.generator.busy_ratio(outcome.window_ns),
+            window: ran.window.clone(),
+            generator_cpu_ns: outcome.generator.cpu_ns,
+            void,
+        });
+        let into = if void { &mut self.void_histograms } else { &mut self.histograms };
+        for (sum, new) in into.iter_mut().zip(five_of(outcome)) {
+            sum.add(new).expect("a histogram that resizes takes every value of another");
+        }
+        let zero_ns = outcome.started.0.saturating_sub(started_ns);
+        self.stalls.extend(
+            stalls(outcome).into_iter().map(|stall| Stall { start_ns: zero_ns + stall.start_ns, ..stall }),
+        );
+        self.verification.add(&verification(&outcome.verification, &self.spec.id, &ran.topic));
+        self.passed &= outcome.verification.passed() && ended_in_order(&outcome.ended);
+        self.note(outcome, &ran.block.void_reasons);
+    }
+
+    /// What a reader must know beside the figures.
+    fn note(&mut self, outcome: &Outcome, void_reasons: &[String]) {
+        let mut say = |text: String| {
+            if !self.flags.contains(&text) {
+                self.flags.push(text);
+            }
+        };
+        for reason in void_reasons {
+            say(format!("void: {reason}"));
+        }
+        match &outcome.ended {
+            Ended::Completed | Ended::Interrupted => {}
+            Ended::BytesMax => say("short: the window ended at the limit of bytes".to_owned()),
+            Ended::Overloaded => say("overloaded: more than 10 s of schedule was waiting".to_owned()),
+            Ended::Disconnected(why) => say(format!("disconnected: {why}")),
+        }
+        for (code, count) in &outcome.counts.errors {
+            let name = crate::wire::error_code::ErrorCode::from_code(*code).name();
+            say(format!("errors: {count} batches refused with {code} {name}"));
+        }
+        if !outcome.verification.complete && outcome.verification.mode != "none" {
+            say("not everything could be read back".to_owned());
+        }
+        if self.spec.load.verify == load::VerifyMode::None {
+            say("UNVERIFIED".to_owned());
+        }
+    }
+
+    /// The counting pass: counts of a window of its own, and the requests in it.
+    pub fn count(&mut self, counts: Counts, requests: u64) {
+        self.counts = (requests > 0).then_some((counts, requests));
+    }
+
+    fn counted(&self) -> Vec<&Sums> {
+        let good: Vec<&Sums> = self.sums.iter().filter(|sums| !sums.void).collect();
+        if good.is_empty() { self.sums.iter().collect() } else { good }
+    }
+
+    /// Records per second of each block that counts: what an interval is made of.
+    pub fn rates(&self) -> Vec<f64> {
+        let rate = |sums: &&Sums| (sums.window_s > 0.0).then(|| sums.records as f64 / sums.window_s);
+        self.counted().iter().filter_map(rate).collect()
+    }
+
+    pub fn cell(&self) -> Cell {
+        let counted = self.counted();
+        let add = |of: &dyn Fn(&Sums) -> u64| counted.iter().map(|sums| of(sums)).sum::<u64>();
+        let all = |of: &dyn Fn(&Sums) -> Option<u64>| -> Option<u64> {
+            counted.iter().map(|sums| of(sums)).try_fold(0, |sum, value| Some(sum + value?))
+        };
+        let seconds: f64 = counted.iter().map(|sums| sums.window_s).sum();
+        let per_s = |count: u64| (seconds > 0.0 && !counted.is_empty()).then(|| count as f64 / seconds);
+        let records = add(&|s| s.records);
+        let per_record = |ns: Option<u64>| ns.filter(|_| records > 0).map(|ns| ns as f64 / records as f64);
+        let subject_cpu = all(&|s| s.window.subject.cpu_ns);
+        let system_cpu = all(&|s| Some(s.window.system.busy_ns?.saturating_sub(s.window.generator.cpu_ns?)));
+        let offered = all(&|s| s.offered_records);
+        let [produce_response, produce_service, schedule_lag, e2e_response, e2e_service] =
+            if self.is_void() { &self.void_histograms } else { &self.histograms };
+        let record_bytes = add(&|s| s.record_bytes);
+        let written = all(&|s| s.window.subject.disk_written_bytes.or(s.window.device.written_bytes));
+        let last = counted.last();
+        let per_request = |count: Option<u64>| {
+            self.counts.zip(count).map(|((_, requests), count)| count as f64 / requests as f64)
+        };
+        Cell {
+            id: self.spec.id.clone(),
+            subject: self.spec.subject.clone(),
+            role: self.spec.role,
+            parameters: self.spec.parameters(),
+            workload_sha256: self.spec.workload_sha256.clone(),
+            client_model: Some("batch".to_owned()),
+            loop_kind: self.spec.loop_kind(),
+            records_per_s: per_s(records),
+            bytes_per_s: per_s(record_bytes),
+            wire_bytes_per_s: per_s(add(&|s| s.wire_bytes)),
+            requests_per_s: per_s(add(&|s| s.requests)),
+            consumed_records_per_s: per_s(add(&|s| s.consumed_records)),
+            offered_records_per_s: self.spec.offered_records_per_s().or_else(|| offered.and_then(per_s)),
+            achieved_ratio: offered.filter(|n| *n > 0).map(|offered| records as f64 / offered as f64),
+            produce_response_ns: Percentiles::of(produce_response),
+            produce_service_ns: Percentiles::of(produce_service),
+            schedule_lag_ns: Percentiles::of(schedule_lag),
+            e2e_response_ns: Percentiles::of(e2e_response),
+            e2e_service_ns: Percentiles::of(e2e_service),
+            stalls: self.stalls.clone(),
+            broker_cpu_ns_per_record: per_record(subject_cpu),
+            broker_user_cpu_ns_per_record: per_record(all(&|s| s.window.subject.user_ns)),
+            broker_kernel_cpu_ns_per_record: per_record(all(&|s| s.window.subject.kernel_ns)),
+            system_cpu_ns_per_record: per_record(system_cpu),
+            generator_cpu_ns_per_record: per_record(all(&|s| s.generator_cpu_ns)),
+            syscalls_per_request: per_request(self.counts.and_then(|(counts, _)| counts.syscalls)),
+            ring_operations_per_request: per_request(
+                self.counts.and_then(|(counts, _)| counts.ring_operations),
+            ),
+            switches_per_1000_records: per_record(all(&|s| s.window.subject.switches)).map(|n| n * 1000.0),
+            disk_bytes_per_byte: written
+                .filter(|_| record_bytes > 0)
+                .map(|written| written as f64 / record_bytes as f64),
+            rss_bytes: last.and_then(|s| s.window.subject.rss_bytes),
+            rss_bytes_max: counted
+                .iter()
+                .filter_map(|s| s.window.rss_bytes_max.max(s.window.subject.rss_bytes))
+                .max(),
+            pss_bytes: last.and_then(|s| s.window.subject.pss_bytes),
+            verification: self.verification.clone(),
+            flags: self.flags.clone(),
+            ..Cell::default()
+        }
+    }
+
+    /// The generator's core was full and the subject's was not.
+    fn generator_is_full(&self) -> bool {
+        let mean = |of: &dyn Fn(&Sums) -> Option<f64>| {
+            let values: Vec<f64> = self.counted().into_iter().filter_map(of).collect();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        let generator = mean(&|s| s.generator_busy);
+        let broker = mean(&|s| s.broker_busy);
+        generator.is_some_and(|busy| busy > BUSY) && broker.is_some_and(|busy| busy < BUSY)
+    }
+
+    /// The cell beside the null broker's at the same point. `roof` may be missing: then nothing is claimed.
+    pub fn against(&self, roof: Option<(&Cell, &str)>) -> Cell {
+        let mut cell = self.cell();
+        let asked = match cell.loop_kind {
+            Loop::Closed => cell.records_per_s,
+            // An open cell does not ask for more than its schedule; the roof is held against that.
+            Loop::Open => cell.offered_records_per_s,
+        };
+        if let Some((roof, variant)) = roof {
+            cell.null_variant = Some(variant.to_owned());
+            cell.headroom_ratio = ratio(roof.records_per_s, asked);
+            if cell.loop_kind == Loop::Closed {
+                cell.rate_efficiency = ratio(cell.records_per_s, roof.records_per_s);
+                cell.rate_efficiency_is_upper_bound = roof.client_bound;
+                cell.cpu_efficiency = ratio(roof.broker_cpu_ns_per_record, cell.broker_cpu_ns_per_record);
+            }
+        }
+        let starved = cell.loop_kind == Loop::Closed && self.generator_is_full();
+        let low = cell.headroom_ratio.is_some_and(|headroom| headroom < HEADROOM_MIN);
+        cell.client_bound = Some(starved || low);
+        if let Some(headroom) = cell.headroom_ratio {
+            if low {
+                cell.flags.push(format!("client-bound: headroom {headroom:.2}"));
+            } else if headroom < HEADROOM_GOOD && cell.loop_kind == Loop::Closed {
+                cell.flags.push(format!("little headroom: {headroom:.2}"));
+            }
+        }
+        if starved && !low {
+            cell.flags.push("client-bound: the generator's core was full, the subject's was not".to_owned());
+        }
+        let missed: Vec<&Slo> =
+            self.spec.slo.iter().filter(|clause| !holds(clause, &cell, &self.spec)).collect();
+        for clause in missed {
+            cell.failed_first.get_or_insert_with(|| clause.text.clone());
+            cell.flags.push(format!("SLO missed: {}", clause.text));
+        }
+        cell
+    }
+
+    /// The null broker's own cell: nothing stands above it, it can only be limited by the client.
+    pub fn as_roof(&self, variant: &str) -> Cell {
+        let mut cell = self.cell();
+        cell.null_variant = Some(variant.to_owned());
+        cell.client_bound = Some(self.generator_is_full());
+        cell
+    }
+}
+
+/// Separate episodes of requests slower than p99.9; none where p99.9 itself has no support.
+fn stalls(outcome: &Outcome) -> Vec<Stall> {
+    /// Slow requests closer than this had one cause.
+    const GAP_NS: u64 = 5_000_000;
+    let whole = if outcome.produce_response.is_empty() {
+        &outcome.produce_service
+    } else {
+        &outcome.produce_response
+    };
+    match Quantile::P99_9.of(whole) {
+        Some(p99_9) => statistics::stalls(&outcome.slow, p99_9.max(outcome.slow_complete_above_ns), GAP_NS),
+        None => Vec::new(),
+    }
+}
+
+fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    let b = b.filter(|b| *b > 0.0)?;
+    Some(a? / b)
+}
+
+fn holds(clause: &Slo, cell: &Cell, spec: &CellSpec) -> bool {
+    let point = |percentiles: &Percentiles, point: Point| {
+        let ns = match point {
+            Point::P50 => percentiles.p50,
+            Point::P90 => percentiles.p90,
+            Point::P99 => percentiles.p99,
+            Point::P99_9 => percentiles.p99_9,
+            Point::P99_99 => percentiles.p99_99,
+            Point::Max => percentiles.max,
+        };
+        ns.map(|ns| ns as f64)
+    };
+    let closed = spec.load.producers.arrivals.is_closed();
+    let value = match clause.metric {
+        SloMetric::Produce(at) if closed => point(&cell.produce_service_ns, at),
+        SloMetric::Produce(at) => point(&cell.produce_response_ns, at),
+        SloMetric::E2e(at) if closed => point(&cell.e2e_service_ns, at),
+        SloMetric::E2e(at) => point(&cell.e2e_response_ns, at),
+        SloMetric::Errors => {
+            let refused = cell.flags.iter().filter(|flag| flag.starts_with("errors:")).count();
+            Some(refused as f64)
+        }
+        SloMetric::Rate => cell.records_per_s,
+    };
+    // A level that was not measured is not met.
+    value.is_some_and(|value| clause.comparison.holds(value, clause.value))
+}
+
+fn five_of(outcome: &Outcome) -> [&load::Histogram; 5] {
+    [
+        &outcome.produce_response,
+        &outcome.produce_service,
+        &outcome.schedule_lag,
+        &outcome.e2e_response,
+        &outcome.e2e_service,
+    ]
+}
+
+fn ended_in_order(ended: &Ended) -> bool {
+    match ended {
+        Ended::Completed | Ended::BytesMax | Ended::Overloaded | Ended::Interrupted => true,
+        Ended::Disconnected(_) => false,
+    }
+}
+
+/// As `run.json` counts: what a poll did wrong stands with the order, what one group did not see with the losses.
+pub fn verification(v: &load::Verification, cell: &str, topic: &str) -> Verification {
+    let counted = v.mode != "none";
+    let count = |n: u64| counted.then_some(n);
+    let mut first_anomalies: Vec<Anomaly> = v
+        .first_anomalies
+        .iter()
+        .map(|anomaly| Anomaly {
+            kind: anomaly.kind.text().to_owned(),
+            cell: Some(cell.to_owned()),
+            topic: Some(topic.to_owned()),
+            partition: Some(anomaly.partition),
+            offset: anomaly.offset,
+            producer: anomaly.producer.map(u64::from),
+            sequence: anomaly.sequence,
+            text: Some(anomaly.text.clone()),
+        })
+        .collect();
+    if counted && !v.complete && first_anomalies.is_empty() {
+        first_anomalies.push(Anomaly {
+            kind: "unseen".to_owned(),
+            cell: Some(cell.to_owned()),
+            topic: Some(topic.to_owned()),
+            text: Some("not everything that was acknowledged could be read back".to_owned()),
+            ..Anomaly::default()
+        });
+    }
+    Verification {
+        mode: Some(v.mode.clone()),
+        acked: Some(v.acked),
+        read: count(v.read),
+        // What could not be read back counts as missing, or an aborted drain would look verified.
+        lost: count(v.lost + v.unseen + if v.complete { 0 } else { v.acked.saturating_sub(v.read).max(1) }),
+        duplicated: count(v.duplicated),
+        reordered: count(v.reordered + v.nonmonotonic),
+        corrupt: count(v.corrupt + v.negative_latencies),
+        wrong_offset: count(v.wrong_offset),
+        unacked_seen: count(v.unacked_seen),
+        first_anomalies,
+    }
+}

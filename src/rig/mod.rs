@@ -1,0 +1,26 @@
+//! The rig: measures a broker it knows only by its protocol and by `/proc`.
+//!
+//! In: a command line, a workload. Out: a run folder (`report`), a table, an exit code.
+//!
+//! Reading order: `cli` is the way in; `workload` says what to do, `scenario` and `plan` turn it into cells, `session` runs them in
+//! order, `block` runs one, `cell` adds its blocks up. `subject` keeps the broker; `sampler`, `counting`, `limits`,
+//! `page_cache` and `environment` look at the machine; `live` shows it.
+
+mod block;
+mod cell;
+pub mod cli;
+mod client;
+mod counting;
+mod document;
+mod environment;
+mod interrupt;
+mod limits;
+mod live;
+mod page_cache;
+mod plan;
+mod sampler;
+mod scenario;
+mod session;
+mod subject;
+mod value;
+mod workload;
