@@ -65,6 +65,10 @@ impl FlushState {
         self.flushed = offset;
     }
 
+    pub fn flushed(&self) -> i64 {
+        self.flushed
+    }
+
     /// What lay beyond `end` was cut off: a flush that is under way counts up to there.
     pub fn cut(&mut self, end: i64) {
         self.flushed = self.flushed.min(end);

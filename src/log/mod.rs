@@ -12,6 +12,8 @@
 
 mod append;
 pub mod checkpoint;
+pub mod cleanup;
+pub mod directory;
 mod entry_file;
 pub mod epoch_history;
 pub mod files;
@@ -158,6 +160,8 @@ pub struct Log {
     recent_reads: Hints<READ_HINTS>,
     /// Base offsets of closed segments whose files are open for readers, oldest first.
     cold_files: Vec<i64>,
+    /// Renamed files that wait for their removal, in the order of their time.
+    doomed: Vec<cleanup::Doomed>,
 }
 
 pub(in crate::log) const EPOCH_FILE: &str = "leader-epoch-checkpoint";
@@ -211,6 +215,7 @@ impl Log {
             recent_appends: Hints::new(),
             recent_reads: Hints::new(),
             cold_files: Vec::new(),
+            doomed: Vec::new(),
         }
     }
 

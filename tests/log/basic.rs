@@ -316,3 +316,65 @@ fn a_log_that_begins_anew_has_only_what_comes_next() {
     assert_eq!(append_one(&mut log, &OsDisk, batch(&["new"])), appended(100, 100));
     assert_eq!(values(&mut log, &OsDisk), ["new"]);
 }
+
+#[test]
+fn retention_renames_at_once_and_removes_after_the_delay() {
+    let place = place();
+    let config = Arc::new(LogConfig { retention_bytes: 900, ..(*small_segments()).clone() });
+    let mut log = create(&OsDisk, &place.path, &config);
+    for i in 0..40 {
+        append_one(&mut log, &OsDisk, batch(&[&format!("value-{i}")]));
+    }
+    let deleted = log.delete_old_segments(&OsDisk, NOW).unwrap();
+    assert!(deleted.segments >= 3 && log.bytes() >= 900, "{deleted:?}");
+    let start = log.start_offset();
+    assert!(start > Offset(0));
+    assert_eq!(values(&mut log, &OsDisk).len() as i64, 40 - start.0);
+    let count = |suffix: &str| {
+        OsDisk.list(&place.path).unwrap().iter().filter(|entry| entry.name.ends_with(suffix)).count()
+    };
+    assert!(count(".log.deleted") == deleted.segments && count(".log") == log.segment_count());
+    assert_eq!(log.remove_expired(&OsDisk, NOW).unwrap(), 0);
+    let later = ringdaw::clock::WallMs(NOW.0 + config.file_delete_delay_ms);
+    assert!(log.remove_expired(&OsDisk, later).unwrap() >= deleted.segments * 3);
+    assert_eq!(count(".deleted"), 0);
+    let (mut log, _) = open(&OsDisk, &place.path, &config, facts(false, 0));
+    assert_eq!((log.start_offset(), log.end_offset()), (start, Offset(40)));
+    assert_eq!(append_one(&mut log, &OsDisk, batch(&["x"])), appended(40, 40));
+}
+
+#[test]
+fn when_everything_is_old_a_new_segment_is_all_that_stays() {
+    let place = place();
+    let config = Arc::new(LogConfig { retention_ms: 1000, ..(*small_segments()).clone() });
+    let mut log = create(&OsDisk, &place.path, &config);
+    for i in 0..10 {
+        append_one(&mut log, &OsDisk, idempotent(3, 0, i, &["value"]));
+    }
+    let later = ringdaw::clock::WallMs(NOW.0 + 1001);
+    log.delete_old_segments(&OsDisk, later).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset(), log.bytes()), (Offset(10), Offset(10), 0));
+    assert_eq!(log.delete_old_segments(&OsDisk, later).unwrap().segments, 0, "an empty one stays");
+    assert_eq!(append_one(&mut log, &OsDisk, idempotent(3, 0, 10, &["value"])), appended(10, 10));
+    let (mut log, _) = open(&OsDisk, &place.path, &config, facts(false, 0));
+    assert_eq!(values(&mut log, &OsDisk), ["value"]);
+}
+
+#[test]
+fn deleted_records_are_out_of_reach_and_stay_so_by_the_checkpoint() {
+    let place = place();
+    let mut log = create(&OsDisk, &place.path, &small_segments());
+    for i in 0..20 {
+        append_one(&mut log, &OsDisk, batch(&[&format!("value-{i}")]));
+    }
+    log.delete_records_before(Offset(7)).unwrap();
+    assert!(matches!(log.delete_records_before(Offset(21)), Err(ReadError::OutOfRange { .. })));
+    log.delete_old_segments(&OsDisk, NOW).unwrap();
+    let start = log.start_for_checkpoint().unwrap_or(log.start_offset());
+    assert_eq!(start, Offset(7));
+    let facts = ringdaw::log::OpenFacts { log_start: start, ..facts(false, 7) };
+    let (mut log, _) = open(&OsDisk, &place.path, &small_segments(), facts);
+    assert_eq!(log.start_offset(), Offset(7));
+    let read = Read { offset: Offset(6), bytes_max: 1000, limit: Offset(20), at_least_one: true };
+    assert!(matches!(log.read(&OsDisk, read), Err(ReadError::OutOfRange { .. })));
+}

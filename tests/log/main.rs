@@ -1,4 +1,5 @@
 //! The log as a whole: appends, reads, stops and starts on real files, on a simulated disk, and on what Java wrote.
 mod basic;
+mod directory;
 mod java;
 mod support;
