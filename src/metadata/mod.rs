@@ -11,6 +11,7 @@
 //! | `store` | the trait behind which an embedded store and ZooKeeper look alike |
 //! | `embedded` | one broker's own file |
 //! | `fresh_id` | new ids for clusters and topics |
+//! | `publish` | what a stored topic means here: its replicas, and how the image shows it |
 //! | `reconcile` | what a start makes of the state and the directories it finds |
 //! | `replicas` | the trait through which IO threads are asked to open, remove and reconfigure replicas |
 //! | `topic_name` | which names are legal, which collide, which are Kafka's own |
@@ -18,13 +19,14 @@
 pub mod embedded;
 pub mod fresh_id;
 pub mod image;
+pub mod publish;
 pub mod reconcile;
 pub mod replicas;
 pub mod state;
 pub mod store;
 pub mod topic_name;
 
-pub use image::{Broker, Cluster, Endpoint, Image, Partition, SharedImage, Topic};
+pub use image::{Broker, Cluster, Difference, Endpoint, Image, Partition, SharedImage, Topic};
 pub use replicas::{NewReplica, Replicas};
 pub use state::{Change, State, StoredTopic};
 pub use store::{Store, StoreError};

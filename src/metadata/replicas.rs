@@ -23,7 +23,8 @@ pub struct NewReplica {
 
 /// The IO threads, seen from the control thread. An error is a sentence for the client and the operator.
 pub trait Replicas: Send {
-    /// Makes each replica's directory and opens it; one that is there with the same topic id is opened as it is.
+    /// Makes each replica's directory and opens it; one that is there with the same topic id is opened as it is, one
+    /// with another id is an error. What fails leaves no directory.
     fn create(&self, replicas: Vec<NewReplica>) -> oneshot::Receiver<Vec<Result<Home, String>>>;
 
     /// Closes each replica and renames its directory so that the name is free again; the files go later.
