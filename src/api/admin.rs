@@ -1,10 +1,44 @@
 //! The administrative APIs behind one door: answered at once from the image, or handed to the control thread.
 //!
-//! In: a request. Out: the body of the response, or a command that the control thread carries out.
+//! In: a request. Out: the body of the response, or a command that the control thread carries out; an error means
+//! that the body cannot be read and the connection must be closed. Bodies come without the response header.
 
 use std::sync::Arc;
 
-use crate::wire::version::ApiKey;
+use crate::api::{
+    api_versions, create_partitions, create_topics, delete_topics, describe_cluster, describe_configs,
+    find_coordinator, init_producer_id, metadata,
+};
+use crate::config::Config;
+use crate::metadata::Image;
+use crate::wire::error_code::ErrorCode;
+use crate::wire::header::RequestHeader;
+use crate::wire::message::Message;
+use crate::wire::message::create_partitions::CreatePartitionsRequest;
+use crate::wire::message::create_topics::CreateTopicsRequest;
+use crate::wire::message::delete_topics::DeleteTopicsRequest;
+use crate::wire::message::describe_cluster::DescribeClusterRequest;
+use crate::wire::message::describe_configs::DescribeConfigsRequest;
+use crate::wire::message::find_coordinator::FindCoordinatorRequest;
+use crate::wire::message::init_producer_id::InitProducerIdRequest;
+use crate::wire::message::metadata::MetadataRequest;
+use crate::wire::primitive::{DecodeError, Reader};
+use crate::wire::version::{ApiKey, Support};
+
+/// What an answer is made of besides the request.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub image: &'a Image,
+    pub config: &'a Config,
+    /// The name of the listener the request came by: brokers are named by their addresses there.
+    pub listener: &'a Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handled {
+    Now(Vec<u8>),
+    Later(Command),
+}
 
 /// A request that changes metadata, on its way to the control thread. Its body has been decoded once, so it can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,4 +48,130 @@ pub struct Command {
     /// The name of the listener it came by.
     pub listener: Arc<str>,
     pub body: Vec<u8>,
+}
+
+/// Why one thing of a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: ErrorCode,
+    pub message: Option<String>,
+}
+
+impl Refusal {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Refusal {
+        Refusal { code, message: Some(message.into()) }
+    }
+
+    /// With the general sentence of the code.
+    pub fn plain(code: ErrorCode) -> Refusal {
+        Refusal { code, message: Some(code.message().to_owned()) }
+    }
+}
+
+/// True for the APIs that `handle` knows.
+pub fn handles(key: ApiKey) -> bool {
+    matches!(
+        key,
+        ApiKey::Metadata
+            | ApiKey::ApiVersions
+            | ApiKey::FindCoordinator
+            | ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::InitProducerId
+            | ApiKey::DescribeConfigs
+            | ApiKey::CreatePartitions
+            | ApiKey::DescribeCluster
+    )
+}
+
+/// Answers a request whose header has been read; `r` stands at the body.
+pub fn handle<'a>(
+    ctx: &Context<'_>,
+    header: &RequestHeader<'_>,
+    r: &mut Reader<'a>,
+) -> Result<Handled, DecodeError> {
+    let version = header.version;
+    let start = r.position();
+    let later = |body: &[u8]| {
+        let listener = ctx.listener.clone();
+        Handled::Later(Command { key: header.key, version, listener, body: body.to_vec() })
+    };
+    Ok(match header.key {
+        // The body at an unknown version cannot be known either, so it is not looked at.
+        ApiKey::ApiVersions if header.support() == Support::Refused => {
+            Handled::Now(api_versions::unknown_version())
+        }
+        ApiKey::ApiVersions => Handled::Now(api_versions::respond(version, r)?),
+        ApiKey::Metadata => {
+            let request = MetadataRequest::decode(r, version)?;
+            if metadata::creates_topics(ctx, &request, version) {
+                later(r.since(start))
+            } else {
+                Handled::Now(metadata::respond(ctx, &request, version, &metadata::NotCreated::default()))
+            }
+        }
+        ApiKey::FindCoordinator => {
+            let request = FindCoordinatorRequest::decode(r, version)?;
+            Handled::Now(find_coordinator::respond(&request, version))
+        }
+        ApiKey::DescribeConfigs => {
+            let request = DescribeConfigsRequest::decode(r, version)?;
+            Handled::Now(describe_configs::respond(ctx, &request, version))
+        }
+        ApiKey::DescribeCluster => {
+            let request = DescribeClusterRequest::decode(r, version)?;
+            Handled::Now(describe_cluster::respond(ctx, &request, version))
+        }
+        ApiKey::InitProducerId => {
+            let request = InitProducerIdRequest::decode(r, version)?;
+            match init_producer_id::check(&request) {
+                Ok(()) => later(r.since(start)),
+                Err(code) => Handled::Now(init_producer_id::respond(version, Err(code))),
+            }
+        }
+        ApiKey::CreateTopics => {
+            CreateTopicsRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        ApiKey::DeleteTopics => {
+            DeleteTopicsRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        ApiKey::CreatePartitions => {
+            CreatePartitionsRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        other => unreachable!("{other:?} is not one of the administrative APIs; `handles` says so"),
+    })
+}
+
+impl Command {
+    /// Its answer when the control thread cannot take it: nothing was changed, and the client may try again.
+    pub fn refuse(&self, ctx: &Context<'_>) -> Vec<u8> {
+        const WHY: &str = "too many requests that change metadata are waiting, or the broker is stopping";
+        let refusal = Refusal::new(ErrorCode::RequestTimedOut, WHY);
+        let (version, mut r) = (self.version, Reader::new(&self.body));
+        let answer = match self.key {
+            ApiKey::Metadata => MetadataRequest::decode(&mut r, version).map(|request| {
+                metadata::respond(
+                    ctx,
+                    &request,
+                    version,
+                    &metadata::NotCreated::all(ErrorCode::LeaderNotAvailable),
+                )
+            }),
+            ApiKey::CreateTopics => CreateTopicsRequest::decode(&mut r, version)
+                .map(|request| create_topics::refuse_all(&request, version, &refusal)),
+            ApiKey::DeleteTopics => DeleteTopicsRequest::decode(&mut r, version)
+                .map(|request| delete_topics::refuse_all(&request, version, &refusal)),
+            ApiKey::CreatePartitions => CreatePartitionsRequest::decode(&mut r, version)
+                .map(|request| create_partitions::refuse_all(&request, version, &refusal)),
+            // Not 7: clients take it for a lost answer to a transaction.
+            ApiKey::InitProducerId => {
+                Ok(init_producer_id::respond(version, Err(ErrorCode::CoordinatorLoadInProgress)))
+            }
+            other => unreachable!("{other:?} never becomes a command"),
+        };
+        answer.expect("the body was decoded before it became a command")
+    }
 }

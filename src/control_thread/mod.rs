@@ -3,9 +3,20 @@
 //! In: commands from network threads, through a bounded channel. Out: the body of the response, through the `Reply`
 //! that came with the command. Commands are carried out one after the other; each is durable before its reply.
 
+mod control;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
 use tokio::sync::mpsc;
 
 use crate::api::admin::Command;
+use crate::config::Config;
+use crate::metadata::fresh_id::Random;
+use crate::metadata::{Replicas, SharedImage, Store};
+
+use control::Control;
 
 /// Commands that may wait. A connection has at most one on its way, so this is also a number of connections.
 const COMMANDS_WAITING_MAX: usize = 4096;
@@ -40,3 +51,37 @@ pub fn channel() -> (ControlHandle, mpsc::Receiver<Request>) {
     let (requests, receiver) = mpsc::channel(COMMANDS_WAITING_MAX);
     (ControlHandle { requests }, receiver)
 }
+
+/// What the control thread works with.
+pub struct Parts<S> {
+    /// Opened; what its state names has been opened or made, and is in the image.
+    pub store: S,
+    pub image: SharedImage,
+    pub config: Arc<Config>,
+    pub replicas: Box<dyn Replicas>,
+    pub random: Random,
+    pub requests: mpsc::Receiver<Request>,
+}
+
+/// Starts the thread. It ends when every `ControlHandle` is gone and the commands that wait are carried out.
+pub fn spawn<S: Store + Send + 'static>(parts: Parts<S>) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    std::thread::Builder::new().name("control".to_owned()).spawn(move || runtime.block_on(run(parts)))
+}
+
+async fn run<S: Store>(parts: Parts<S>) {
+    let Parts { store, image, config, replicas, random, mut requests } = parts;
+    let mut control = Control::new(store, image, config, replicas, random);
+    loop {
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(Request { command, reply }) => reply.send(control.carry_out(&command).await),
+                None => return,
+            },
+            event = control.event() => control.follow_event(event).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

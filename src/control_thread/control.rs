@@ -1,0 +1,411 @@
+//! How a command becomes a change: checked against the image, committed, followed by the replicas, published, answered.
+//!
+//! In: a command. Out: the body of its response. The order never varies, so a stop at any point leaves either no
+//! trace or a commit that the next start carries out. What the replicas cannot follow is taken back by another commit.
+
+use std::sync::Arc;
+
+use crate::api::admin::{Command, Context, Refusal};
+use crate::api::create_partitions::Growth;
+use crate::api::create_topics::NewTopic;
+use crate::api::{create_partitions, create_topics, delete_topics, init_producer_id, metadata};
+use crate::config::{Config, TopicConfig};
+use crate::ids::{Home, LeaderEpoch, ProducerId};
+use crate::metadata::fresh_id::{Random, fresh_id};
+use crate::metadata::publish::{self, TopicConfigs};
+use crate::metadata::store::Event;
+use crate::metadata::{
+    Change, Difference, NewReplica, Replicas, SharedImage, Store, StoreError, StoredTopic, Topic,
+};
+use crate::wire::error_code::ErrorCode;
+use crate::wire::message::Message;
+use crate::wire::message::create_partitions::CreatePartitionsRequest;
+use crate::wire::message::create_topics::CreateTopicsRequest;
+use crate::wire::message::delete_topics::DeleteTopicsRequest;
+use crate::wire::message::metadata::MetadataRequest;
+use crate::wire::primitive::{Reader, Uuid};
+use crate::wire::version::ApiKey;
+
+/// Producer ids are taken from the store in blocks, as Kafka does: one commit for a thousand producers.
+const PRODUCER_ID_BLOCK: i64 = 1000;
+
+pub struct Control<S> {
+    store: S,
+    image: SharedImage,
+    config: Arc<Config>,
+    topic_configs: TopicConfigs,
+    replicas: Box<dyn Replicas>,
+    random: Random,
+    /// The next producer id, if the block that the store gave away is not used up. A stop loses the rest of it.
+    next_producer_id: i64,
+}
+
+impl<S: Store> Control<S> {
+    pub fn new(
+        store: S,
+        image: SharedImage,
+        config: Arc<Config>,
+        replicas: Box<dyn Replicas>,
+        random: Random,
+    ) -> Control<S> {
+        let next_producer_id = store.state().producer_ids_below();
+        let topic_configs = TopicConfigs::new(config.clone());
+        Control { store, image, config, topic_configs, replicas, random, next_producer_id }
+    }
+
+    #[cfg(test)]
+    pub fn state(&self) -> &crate::metadata::State {
+        self.store.state()
+    }
+
+    #[cfg(test)]
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    pub async fn event(&mut self) -> Event {
+        self.store.event().await
+    }
+
+    pub async fn follow_event(&mut self, event: Event) {
+        let Event::Changed(changes) = event;
+        for (change, result) in changes.iter().zip(self.follow(&changes).await) {
+            if let Err(why) = result {
+                tracing::error!(?change, why, "a change made elsewhere cannot be followed");
+            }
+        }
+    }
+
+    pub async fn carry_out(&mut self, command: &Command) -> Vec<u8> {
+        const DECODED: &str = "the body was decoded before it became a command";
+        let (image, config) = (self.image.load_full(), self.config.clone());
+        let ctx = Context { image: &image, config: &config, listener: &command.listener };
+        let (version, mut r) = (command.version, Reader::new(&command.body));
+        match command.key {
+            ApiKey::CreateTopics => {
+                let request = CreateTopicsRequest::decode(&mut r, version).expect(DECODED);
+                let plan = create_topics::plan(&ctx, &request);
+                let made = if request.validate_only {
+                    vec![Ok(Uuid::ZERO); plan.topics.len()]
+                } else {
+                    self.create(&plan.topics).await
+                };
+                plan.respond(&ctx, version, &made)
+            }
+            ApiKey::Metadata => {
+                let request = MetadataRequest::decode(&mut r, version).expect(DECODED);
+                let names = metadata::names_to_create(&ctx, &request, version);
+                let plan = create_topics::plan_defaults(&ctx, names);
+                let made = self.create(&plan.topics).await;
+                let mut not_created = metadata::NotCreated::default();
+                plan.failures(&made).for_each(|(name, code)| not_created.insert(name, code));
+                let after = self.image.load_full();
+                metadata::respond(&Context { image: &after, ..ctx }, &request, version, &not_created)
+            }
+            ApiKey::DeleteTopics => {
+                let request = DeleteTopicsRequest::decode(&mut r, version).expect(DECODED);
+                let plan = delete_topics::plan(&ctx, &request, version);
+                let deleted = self.delete(&plan.topics).await;
+                plan.respond(version, &deleted)
+            }
+            ApiKey::CreatePartitions => {
+                let request = CreatePartitionsRequest::decode(&mut r, version).expect(DECODED);
+                let plan = create_partitions::plan(&ctx, &request);
+                let made = if request.validate_only {
+                    vec![Ok(()); plan.topics.len()]
+                } else {
+                    self.grow(&plan.topics).await
+                };
+                plan.respond(version, &made)
+            }
+            ApiKey::InitProducerId => init_producer_id::respond(version, self.producer_id().await),
+            other => unreachable!("{other:?} never becomes a command"),
+        }
+    }
+
+    async fn create(&mut self, topics: &[NewTopic]) -> Vec<Result<Uuid, Refusal>> {
+        let since = self.store.state().incarnation();
+        let changes: Vec<Change> = topics
+            .iter()
+            .map(|topic| {
+                Change::TopicAdded(Arc::new(StoredTopic {
+                    id: fresh_id(&mut self.random),
+                    name: topic.name.clone(),
+                    leader_epochs: vec![0; topic.partition_count as usize],
+                    since,
+                    overrides: topic.overrides.clone(),
+                }))
+            })
+            .collect();
+        let results = match self.commit_and_follow(changes.clone()).await {
+            Ok(results) => results,
+            Err(refusal) => return vec![Err(refusal); topics.len()],
+        };
+        let ids = changes.iter().map(|change| match change {
+            Change::TopicAdded(topic) => topic.id,
+            other => unreachable!("{other:?} was not asked for"),
+        });
+        let made: Vec<(Uuid, Result<(), String>)> = ids.zip(results).collect();
+        let failed: Vec<Uuid> =
+            made.iter().filter(|(_, result)| result.is_err()).map(|(id, _)| *id).collect();
+        self.forget(&failed).await;
+        made.into_iter().map(|(id, result)| result.map(|()| id).map_err(storage_refusal)).collect()
+    }
+
+    /// Deletes topics that could not be made whole. Their replicas that were made are gone already.
+    async fn forget(&mut self, ids: &[Uuid]) {
+        let begun = ids.iter().map(|id| Change::DeleteBegun { id: *id });
+        let changes: Vec<Change> = begun.chain(ids.iter().map(|id| Change::DeleteDone { id: *id })).collect();
+        if let Err(error) = self.store.commit(changes).await {
+            tracing::error!(%error, "topics that could not be made come back at the next start");
+        }
+    }
+
+    async fn delete(&mut self, ids: &[Uuid]) -> Vec<Result<(), Refusal>> {
+        let changes: Vec<Change> = ids.iter().map(|id| Change::DeleteBegun { id: *id }).collect();
+        let results = match self.commit_and_follow(changes).await {
+            Ok(results) => results,
+            Err(refusal) => return vec![Err(refusal); ids.len()],
+        };
+        let done = ids.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let done: Vec<Change> = done.map(|(id, _)| Change::DeleteDone { id: *id }).collect();
+        if let Err(error) = self.store.commit(done).await {
+            // The deletion itself is durable; the next start finds nothing left to remove and says so here.
+            tracing::error!(%error, "the end of a deletion is not stored");
+        }
+        results.into_iter().map(|result| result.map_err(storage_refusal)).collect()
+    }
+
+    async fn grow(&mut self, topics: &[Growth]) -> Vec<Result<(), Refusal>> {
+        let state = self.store.state();
+        let stored = topics.iter().map(|growth| state.topic(&growth.topic.id));
+        let grown: Option<Vec<Change>> = stored
+            .zip(topics)
+            .map(|(stored, growth)| {
+                let more = growth.partition_count as usize - growth.topic.partitions.len();
+                let epoch = state.stored_epoch(stored?, LeaderEpoch(0));
+                Some(Change::PartitionsAdded { id: growth.topic.id, leader_epochs: vec![epoch; more] })
+            })
+            .collect();
+        // The image is made from the state on this very thread, so this is an answer and not a panic only out of care.
+        let Some(changes) = grown else {
+            return vec![Err(Refusal::plain(ErrorCode::UnknownTopicOrPartition)); topics.len()];
+        };
+        let results = match self.commit_and_follow(changes).await {
+            Ok(results) => results,
+            Err(refusal) => return vec![Err(refusal); topics.len()],
+        };
+        let failed = topics.iter().zip(&results).filter(|(_, result)| result.is_err());
+        let taken_back = failed.map(|(growth, _)| Change::PartitionsTakenBack {
+            id: growth.topic.id,
+            partition_count: growth.topic.partitions.len() as i32,
+        });
+        if let Err(error) = self.store.commit(taken_back.collect()).await {
+            tracing::error!(%error, "partitions that could not be made come back at the next start");
+        }
+        results.into_iter().map(|result| result.map_err(storage_refusal)).collect()
+    }
+
+    async fn producer_id(&mut self) -> Result<ProducerId, ErrorCode> {
+        if self.next_producer_id == self.store.state().producer_ids_below() {
+            let Some(below) = self.next_producer_id.checked_add(PRODUCER_ID_BLOCK) else {
+                tracing::error!("there are no producer ids left");
+                return Err(ErrorCode::UnknownServerError);
+            };
+            if let Err(error) = self.store.commit(vec![Change::ProducerIdsBelow(below)]).await {
+                tracing::error!(%error, "no block of producer ids");
+                // Retriable: a full disk passes.
+                return Err(ErrorCode::CoordinatorNotAvailable);
+            }
+        }
+        let id = ProducerId(self.next_producer_id);
+        self.next_producer_id += 1;
+        Ok(id)
+    }
+
+    /// One commit, and what it means for the replicas and the image. A result for each change.
+    pub(super) async fn commit_and_follow(
+        &mut self,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<(), String>>, Refusal> {
+        if let Err(error) = self.store.commit(changes.clone()).await {
+            tracing::error!(%error, "a change of metadata is refused");
+            return Err(store_refusal(&error));
+        }
+        Ok(self.follow(&changes).await)
+    }
+
+    /// Makes replicas and image follow committed changes, those that are alike in one batch. What fails has left
+    /// neither replica nor place in the image.
+    async fn follow(&mut self, changes: &[Change]) -> Vec<Result<(), String>> {
+        let mut results = vec![Ok(()); changes.len()];
+        self.follow_deletions(changes, &mut results).await;
+        self.follow_additions(changes, &mut results).await;
+        self.follow_settings(changes).await;
+        results
+    }
+
+    async fn follow_deletions(&mut self, changes: &[Change], results: &mut [Result<(), String>]) {
+        let image = self.image.load_full();
+        let mut gone: Vec<Difference> = Vec::new();
+        let mut homes: Vec<Home> = Vec::new();
+        let mut spans: Vec<(usize, usize)> = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
+            let Change::DeleteBegun { id } = change else { continue };
+            let Some(topic) = image.topic_by_id(id) else { continue };
+            gone.push(Difference::Remove(*id));
+            let before = homes.len();
+            homes.extend(topic.partitions.iter().filter_map(|partition| partition.home));
+            spans.push((index, homes.len() - before));
+            if homes.len() - before < topic.partitions.len() {
+                results[index] =
+                    Err("some of its replicas are out of reach; they go at the next start".into());
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        // First invisible, then gone: no request can find a replica that is being removed.
+        self.image.store(Arc::new(image.with(gone)));
+        let mut removed = self.remove(homes).await.into_iter();
+        for (index, count) in spans {
+            let failures = removed.by_ref().take(count).filter_map(Result::err);
+            if let Some(why) = failures.last() {
+                tracing::error!(why, "a replica could not be removed; it goes at the next start");
+                results[index] = Err(why);
+            }
+        }
+    }
+
+    async fn follow_additions(&mut self, changes: &[Change], results: &mut [Result<(), String>]) {
+        let image = self.image.load_full();
+        let state = self.store.state();
+        let mut wanted: Vec<NewReplica> = Vec::new();
+        let mut additions: Vec<Addition> = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
+            let (id, first) = match change {
+                Change::TopicAdded(topic) => (topic.id, 0),
+                Change::PartitionsAdded { id, .. } => {
+                    let Some(topic) = image.topic_by_id(id) else { continue };
+                    (*id, topic.partitions.len() as i32)
+                }
+                Change::Identity { .. }
+                | Change::Incarnation(_)
+                | Change::ProducerIdsBelow(_)
+                | Change::PartitionsTakenBack { .. }
+                | Change::OverridesSet { .. }
+                | Change::DeleteBegun { .. }
+                | Change::DeleteDone { .. } => continue,
+            };
+            // A later change of the same commit may have deleted it again.
+            let Some(stored) = state.topic(&id).cloned() else { continue };
+            let config = self.topic_configs.of(&stored);
+            let new = first..stored.partition_count();
+            let count = new.len();
+            wanted.extend(publish::replicas(state, &stored, &config, new));
+            additions.push(Addition { index, stored, first, count, config });
+        }
+        if additions.is_empty() {
+            return;
+        }
+        let mut made = self.make(wanted).await.into_iter();
+        let mut new: Vec<Difference> = Vec::new();
+        let mut useless: Vec<Home> = Vec::new();
+        for Addition { index, stored, first, count, config } in additions {
+            let (homes, failures) = split(made.by_ref().take(count));
+            if let Some(why) = failures.into_iter().next() {
+                tracing::error!(topic = %stored.name, why, "replicas cannot be made; the change is taken back");
+                useless.extend(homes);
+                results[index] = Err(why);
+                continue;
+            }
+            let old = image.topic_by_id(&stored.id).filter(|_| first > 0);
+            let old_homes = old.into_iter().flat_map(|topic| topic.partitions.iter()).map(|p| p.home);
+            let homes = old_homes.chain(homes.into_iter().map(Some));
+            let topic = publish::topic(self.store.state(), &stored, &config, homes);
+            new.push(Difference::Put(Arc::new(topic)));
+        }
+        self.image.store(Arc::new(image.with(new)));
+        for result in self.remove(useless).await {
+            if let Err(why) = result {
+                tracing::error!(why, "a replica that is not needed stays behind");
+            }
+        }
+    }
+
+    async fn follow_settings(&mut self, changes: &[Change]) {
+        for change in changes {
+            let Change::OverridesSet { id, .. } = change else { continue };
+            let image = self.image.load_full();
+            let (Some(topic), Some(stored)) = (image.topic_by_id(id), self.store.state().topic(id)) else {
+                continue;
+            };
+            let config = self.topic_configs.of(stored);
+            let overrides = Arc::new(stored.overrides.clone());
+            let next = Topic { overrides, config: config.clone(), ..(**topic).clone() };
+            let homes: Vec<Home> = next.partitions.iter().filter_map(|partition| partition.home).collect();
+            if self.replicas.reconfigure(homes, config).await.is_err() {
+                tracing::error!(topic = %next.name, "the IO threads ended before they took the new settings");
+            }
+            self.image.store(Arc::new(image.with([Difference::Put(Arc::new(next))])));
+        }
+    }
+
+    async fn make(&self, wanted: Vec<NewReplica>) -> Vec<Result<Home, String>> {
+        let count = wanted.len();
+        match self.replicas.create(wanted).await {
+            Ok(made) => made,
+            Err(_) => vec![Err("the IO threads have ended".to_owned()); count],
+        }
+    }
+
+    async fn remove(&self, homes: Vec<Home>) -> Vec<Result<(), String>> {
+        let count = homes.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        match self.replicas.delete(homes).await {
+            Ok(removed) => removed,
+            Err(_) => vec![Err("the IO threads have ended".to_owned()); count],
+        }
+    }
+}
+
+/// A change that asks for replicas: its place in the commit, and the partitions it adds.
+struct Addition {
+    index: usize,
+    stored: Arc<StoredTopic>,
+    first: i32,
+    count: usize,
+    config: Arc<TopicConfig>,
+}
+
+fn split(results: impl Iterator<Item = Result<Home, String>>) -> (Vec<Home>, Vec<String>) {
+    let (mut homes, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(home) => homes.push(home),
+            Err(why) => failures.push(why),
+        }
+    }
+    (homes, failures)
+}
+
+fn storage_refusal(why: String) -> Refusal {
+    Refusal::new(ErrorCode::KafkaStorageError, why)
+}
+
+/// The paths and the system's words are for the log; the client learns whether to try again.
+fn store_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Io { .. } | StoreError::Stopped { .. } => Refusal::new(
+            ErrorCode::KafkaStorageError,
+            "The broker cannot write its metadata; its log says why.",
+        ),
+        StoreError::Corrupt { .. }
+        | StoreError::Version { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Twice { .. }
+        | StoreError::Unfit(_) => Refusal::plain(ErrorCode::UnknownServerError),
+    }
+}
