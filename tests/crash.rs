@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const NOT_YET: &[i16] = &[3, 5, 6, 7]; // a broker that just started may not lead yet
 const STORAGE_ERROR: i16 = 56;
@@ -85,7 +85,7 @@ impl Series {
         let values: Vec<Vec<u8>> =
             (first..first + count).map(|n| value(n, self.numbers.below(300))).collect();
         let writer = Writer { id: self.producer_id, epoch: 0, sequence: first as i32 };
-        self.in_doubt.push_back((first, batch::build(writer, 1_700_000_000_000 + first as i64, &values)));
+        self.in_doubt.push_back((first, batch::build(writer, now_ms(), &values)));
         self.next += count;
     }
 
@@ -513,11 +513,7 @@ fn a_full_disk_refuses_and_loses_nothing_that_was_acknowledged() {
     let mut acknowledged = 0u64;
     let mut refusal = None;
     for n in 0..400 {
-        match client.produce(
-            "filling",
-            0,
-            &batch::build(batch::NOBODY, 1_700_000_000_000, &[value(n, 60_000)]),
-        ) {
+        match client.produce("filling", 0, &batch::build(batch::NOBODY, now_ms(), &[value(n, 60_000)])) {
             Ok(answer) if answer.code == 0 => {
                 assert_eq!(answer.base_offset, n as i64);
                 acknowledged = n + 1;
@@ -555,7 +551,7 @@ fn a_full_disk_refuses_and_loses_nothing_that_was_acknowledged() {
     assert_eq!(found[..acknowledged as usize], (0..acknowledged).collect::<Vec<_>>());
     let next = found.len() as u64;
     let answer = client
-        .produce("filling", 0, &batch::build(batch::NOBODY, 1_700_000_000_000, &[value(next, 60_000)]))
+        .produce("filling", 0, &batch::build(batch::NOBODY, now_ms(), &[value(next, 60_000)]))
         .expect("produce");
     assert_eq!(
         (answer.code, answer.base_offset),
@@ -565,11 +561,16 @@ fn a_full_disk_refuses_and_loses_nothing_that_was_acknowledged() {
     broker.stop();
 }
 
+/// Brokers forget idle producers and old segments by the records' own times.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis() as i64
+}
+
 // ---- ways to look and to harm -----------------------------------------------------------------
 
 fn one_batch(texts: &[&str]) -> Vec<u8> {
     let values: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
-    batch::build(batch::NOBODY, 1_700_000_000_000, &values)
+    batch::build(batch::NOBODY, now_ms(), &values)
 }
 
 /// All values of partition 0, with their offsets checked to count from 0.
