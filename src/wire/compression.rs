@@ -83,6 +83,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Three bytes of snappy copy at most 64 bytes.
 const SNAPPY_RATIO_MAX: usize = 22;
 
+/// Memory for pieces that is kept from one use to the next: the largest block of LZ4. A snappy block can be larger.
+const PIECE_KEPT_BYTES: usize = 4 << 20;
+
 const SNAPPY_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const SNAPPY_HEADER_BYTES: usize = 16;
 const SNAPPY_BLOCK_BYTES: usize = 32 * 1024;
@@ -118,6 +121,9 @@ impl Decompressor {
         input: &'i [u8],
         output_max: usize,
     ) -> Result<Decompression<'d, 'i>, CompressionError> {
+        if self.piece.len() > PIECE_KEPT_BYTES {
+            self.piece = Vec::new();
+        }
         let mut input = input;
         let state = match codec {
             Codec::None => State::Plain,
@@ -589,6 +595,17 @@ mod tests {
     fn a_bare_snappy_block_is_read() {
         let input = snap::raw::Encoder::new().compress_vec(b"bare bare bare").unwrap();
         assert_eq!(decompress(Codec::Snappy, &input, LIMIT).unwrap(), b"bare bare bare");
+    }
+
+    #[test]
+    fn memory_for_a_huge_block_is_not_kept() {
+        let mut decompressor = Decompressor::new();
+        let block = snap::raw::Encoder::new().compress_vec(&vec![0; PIECE_KEPT_BYTES + 1]).unwrap();
+        decompressor.into_vec(Codec::Snappy, &block, LIMIT, &mut Vec::new()).unwrap();
+        decompressor
+            .into_vec(Codec::Snappy, &compressed(Codec::Snappy, b"small"), LIMIT, &mut Vec::new())
+            .unwrap();
+        assert!(decompressor.piece.len() < PIECE_KEPT_BYTES);
     }
 
     #[test]
