@@ -113,6 +113,8 @@ struct Own {
     memory: NonNull<u8>,
     length: usize,
     capacity: usize,
+    /// Where the vector goes when the last piece is dropped; `None` frees it.
+    home: Option<Arc<Spare>>,
 }
 
 // SAFETY: `Own` is only memory and two numbers; access goes through leases, which own disjoint ranges.
@@ -122,8 +124,11 @@ unsafe impl Sync for Own {}
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // SAFETY: these are the parts of a `Vec<u8>` taken apart in `Lease::from`, put together once.
-        drop(unsafe { Vec::from_raw_parts(self.memory.as_ptr(), self.length, self.capacity) });
+        // SAFETY: these are the parts of a `Vec<u8>` taken apart in `Lease::own`, put together once.
+        let bytes = unsafe { Vec::from_raw_parts(self.memory.as_ptr(), self.length, self.capacity) };
+        if let Some(home) = &self.home {
+            home.give(bytes);
+        }
     }
 }
 
@@ -185,12 +190,78 @@ impl DerefMut for Lease {
     }
 }
 
-impl From<Vec<u8>> for Lease {
-    fn from(bytes: Vec<u8>) -> Lease {
+impl Lease {
+    fn own(bytes: Vec<u8>, home: Option<Arc<Spare>>) -> Lease {
         let mut bytes = std::mem::ManuallyDrop::new(bytes);
         let memory = NonNull::new(bytes.as_mut_ptr()).expect("a vector's pointer is never null");
-        let own = Own { memory, length: bytes.len(), capacity: bytes.capacity() };
+        let own = Own { memory, length: bytes.len(), capacity: bytes.capacity(), home };
         Lease { start: memory.as_ptr(), length: own.length, store: Store::Own(Arc::new(own)) }
+    }
+}
+
+impl From<Vec<u8>> for Lease {
+    fn from(bytes: Vec<u8>) -> Lease {
+        Lease::own(bytes, None)
+    }
+}
+
+/// Vectors for frames larger than a receive buffer, kept for the next one: memory fresh from the system costs a page
+/// fault every 4 KiB. Their bytes are initialised once and never shrunk, so taking one is free of that too.
+#[derive(Clone, Debug)]
+pub struct Recycler(Arc<Spare>);
+
+#[derive(Debug)]
+struct Spare {
+    bytes_max: usize,
+    kept: std::sync::Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    vectors: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Spare {
+    /// Keeps the vector while there is room; a lock per large frame, uncontended on all but the way back from another
+    /// thread.
+    fn give(&self, bytes: Vec<u8>) {
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if bytes.len() >= 4096 && kept.bytes + bytes.len() <= self.bytes_max {
+            kept.bytes += bytes.len();
+            kept.vectors.push(bytes);
+        }
+    }
+}
+
+impl Recycler {
+    /// Keeps at most `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> Recycler {
+        Recycler(Arc::new(Spare { bytes_max, kept: std::sync::Mutex::default() }))
+    }
+
+    /// A vector of at least `bytes` bytes, whatever they are.
+    pub fn take(&self, bytes: usize) -> Vec<u8> {
+        {
+            let mut kept = self.0.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let fits = |vector: &Vec<u8>| vector.len() >= bytes && vector.len() / 4 <= bytes.max(4096);
+            if let Some(at) = kept.vectors.iter().rposition(fits) {
+                let vector = kept.vectors.swap_remove(at);
+                kept.bytes -= vector.len();
+                return vector;
+            }
+        }
+        vec![0; bytes]
+    }
+
+    /// Takes a vector back.
+    pub fn give(&self, bytes: Vec<u8>) {
+        self.0.give(bytes);
+    }
+
+    /// Leases a vector; it comes back here with the last piece.
+    pub fn lease(&self, bytes: Vec<u8>) -> Lease {
+        Lease::own(bytes, Some(Arc::clone(&self.0)))
     }
 }
 

@@ -10,6 +10,7 @@ use std::io;
 
 use crate::clock::{Instant, WallMs};
 
+mod blocking;
 pub mod buffer;
 pub mod direct;
 pub mod disk;
@@ -49,6 +50,8 @@ pub enum Operation {
     Read { file: File, position: u64, into: Vec<u8> },
     /// `fdatasync`. Completes as `Done::Flushed`.
     SyncData { file: File },
+    /// `syncfs` of the file system that holds `file`: one flush for any number of files. Completes as `Done::Flushed`.
+    SyncFileSystem { file: File },
     /// Starts write-out of a range and, with `wait`, waits until it has ended. Completes as `Done::WrittenOut`.
     WriteOut { file: File, position: u64, length: u64, wait: bool },
 }

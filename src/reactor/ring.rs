@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use crate::clock::{Instant, WallMs};
+use crate::reactor::blocking::Blocking;
 use crate::reactor::buffer::Pool;
 use crate::reactor::{
     Completion, Disk, Done, Engine, File, Operation, OsDisk, Socket, Token, Wait, WakeTarget, Waker, direct,
@@ -87,6 +88,8 @@ enum Work {
     SyncData {
         file: File,
     },
+    /// With the thread of `blocking`.
+    SyncFileSystem,
     WriteOut {
         file: File,
         position: u64,
@@ -125,6 +128,9 @@ pub struct RingEngine {
     starved: VecDeque<usize>,
     waker: Waker,
     held: Vec<File>,
+    blocking: Option<Blocking>,
+    /// Results of blocking calls, not handed out yet.
+    early: Vec<(usize, io::Result<()>)>,
     random: u64,
     disk: OsDisk,
     /// Completion queue overflows seen (H20).
@@ -159,6 +165,8 @@ impl RingEngine {
             starved: VecDeque::new(),
             waker,
             held: Vec::new(),
+            blocking: None,
+            early: Vec::new(),
             random: direct::random()?,
             disk: OsDisk,
             overflows: 0,
@@ -214,6 +222,7 @@ impl RingEngine {
             Work::SyncData { file } => {
                 opcode::Fsync::new(types::Fd(file.raw())).flags(types::FsyncFlags::DATASYNC).build()
             }
+            Work::SyncFileSystem => unreachable!("never queued on the ring"),
             Work::WriteOut { file, position, length, wait } => {
                 let mut flags = libc::SYNC_FILE_RANGE_WRITE;
                 if *wait {
@@ -341,6 +350,7 @@ impl RingEngine {
                 result == -libc::EINTR || result == -libc::EAGAIN || result > 0 && *done < into.len()
             }
             Work::SyncData { .. } | Work::WriteOut { .. } => result == -libc::EINTR,
+            Work::SyncFileSystem => unreachable!("never queued on the ring"),
             Work::Event { .. } => {
                 out.push(Completion { token: WAKE, done: Done::Woken });
                 true
@@ -383,9 +393,36 @@ impl RingEngine {
             }
             Work::SyncData { .. } => Done::Flushed(check(result).map(|_| ())),
             Work::WriteOut { .. } => Done::WrittenOut(check(result).map(|_| ())),
-            Work::Accept { .. } | Work::Event { .. } | Work::Wake { .. } => unreachable!("handled above"),
+            Work::Accept { .. } | Work::Event { .. } | Work::Wake { .. } | Work::SyncFileSystem => {
+                unreachable!("handled above")
+            }
         };
         out.push(Completion { token, done });
+    }
+
+    fn sync_file_system(&mut self, token: Token, file: File) {
+        let key = self.in_flight.insert(InFlight { token, work: Work::SyncFileSystem });
+        if self.blocking.is_none() {
+            self.blocking = Blocking::start(self.waker.clone()).ok();
+        }
+        match &self.blocking {
+            Some(blocking) => blocking.sync_file_system(key, file),
+            // Without a thread to be had the flush is done here: late, but done.
+            None => {
+                let result = self.disk.sync_file_system(&file);
+                self.early.push((key, result));
+            }
+        }
+    }
+
+    fn reap_blocking(&mut self, out: &mut Vec<Completion>) {
+        if let Some(blocking) = &self.blocking {
+            blocking.take(&mut self.early);
+        }
+        for (key, result) in self.early.drain(..) {
+            let token = self.in_flight.remove(key).token;
+            out.push(Completion { token, done: Done::Flushed(result) });
+        }
     }
 
     /// Gives returned receive buffers to the kernel and lets starved receives go on.
@@ -415,6 +452,7 @@ impl Engine for RingEngine {
             Operation::WaitWritable { socket } => Work::WaitWritable { socket },
             Operation::Read { file, position, into } => Work::Read { file, position, into, done: 0 },
             Operation::SyncData { file } => Work::SyncData { file },
+            Operation::SyncFileSystem { file } => return self.sync_file_system(token, file),
             Operation::WriteOut { file, position, length, wait } => {
                 Work::WriteOut { file, position, length, wait }
             }
@@ -424,6 +462,7 @@ impl Engine for RingEngine {
 
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {
         let before = out.len();
+        self.reap_blocking(out);
         self.provide();
         loop {
             let more = self.refill();
@@ -442,6 +481,7 @@ impl Engine for RingEngine {
                 break;
             }
         }
+        self.reap_blocking(out);
         self.provide();
         Ok(())
     }
