@@ -302,6 +302,13 @@ impl Log {
         self.segments.iter().map(|segment| (Offset(segment.base_offset), segment.bytes))
     }
 
+    /// Base offset and bytes of the active segment.
+    pub fn active_segment(&self) -> (Offset, u32) {
+        self.segments
+            .last()
+            .map_or((Offset(self.end), 0), |active| (Offset(active.base_offset), active.bytes))
+    }
+
     /// True after a write or flush error, of this log or, told by `fail`, of its directory.
     pub fn has_failed(&self) -> bool {
         self.failed
@@ -372,6 +379,29 @@ fn write_topic_id(disk: &dyn Disk, directory: &Path, id: &TopicId) -> io::Result
     let text =
         format!("version: 0\ntopic_id: {}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id));
     write_and_rename(disk, &directory.join(METADATA_FILE), text.as_bytes())
+}
+
+/// What a replica's directory says about itself without being opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DirectoryFacts {
+    /// Of `partition.metadata`, if there is a readable one.
+    pub topic_id: Option<TopicId>,
+    /// The last epoch of `leader-epoch-checkpoint`, if there is a readable one.
+    pub last_epoch: Option<i32>,
+}
+
+/// Reads the two small files of a replica's directory that say whose it is.
+pub fn directory_facts(disk: &dyn Disk, directory: &Path) -> io::Result<DirectoryFacts> {
+    let text = |name: &str| match disk.read_file(&directory.join(name)) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).unwrap_or_default()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(e),
+    };
+    let epochs = text(EPOCH_FILE)?;
+    Ok(DirectoryFacts {
+        topic_id: parse_topic_id(&text(METADATA_FILE)?),
+        last_epoch: EpochHistory::from_text(&epochs).ok().and_then(|epochs| Some(epochs.latest()?.epoch)),
+    })
 }
 
 fn parse_topic_id(text: &str) -> Option<TopicId> {
