@@ -1,0 +1,372 @@
+//! Reading: from a fetch command to its outcome.
+//!
+//! In: sets of partitions, and news of them. Out: places in files where they are resident, bytes read and checked where they
+//! are not. A fetch without enough waits in its set; an append or the high watermark looks at it again.
+
+use super::*;
+
+/// A cold range of a fetch being read.
+#[derive(Debug)]
+pub(super) struct ColdRead {
+    set: FetchSetId,
+    reply_to: ReplyTo,
+    part: usize,
+    slot: u32,
+    file: File,
+    position: u64,
+    /// Bytes there are; a first read may take fewer.
+    whole: u32,
+}
+
+impl IoLoop {
+    pub(super) fn flag(&mut self, id: FetchSetId, entry: u32) {
+        if let Some(set) = self.sets.get_mut(&id)
+            && set.flag(entry)
+        {
+            self.wake(id);
+        }
+    }
+
+    pub(super) fn wake(&mut self, id: FetchSetId) {
+        if let Some(set) = self.sets.get_mut(&id)
+            && !std::mem::replace(&mut set.woken, true)
+        {
+            self.woken.push(id);
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: FetchSetId) {
+        let Some(set) = self.sets.remove(&id) else { return };
+        for (entry, slot) in set.live() {
+            self.unwatch(id, slot, entry);
+        }
+    }
+
+    pub(super) fn unwatch(&mut self, id: FetchSetId, slot: u32, entry: u32) {
+        if let Some(partition) = partition_mut(&mut self.partitions, slot)
+            && let Some(at) = partition.watchers.iter().position(|watcher| *watcher == (id, entry))
+        {
+            partition.watchers.swap_remove(at);
+        }
+    }
+
+    pub(super) fn on_fetch(&mut self, fetch: &Fetch) {
+        let id = fetch.set;
+        self.waits += 1;
+        let set = self.sets.entry(id).or_default();
+        set.session = fetch.session;
+        let (watch, unwatch) = set.apply(fetch);
+        set.waiting = Some(Waiting {
+            reply_to: fetch.reply_to,
+            deadline: fetch.deadline,
+            min_bytes: fetch.min_bytes,
+            max_bytes: fetch.max_bytes,
+            full: fetch.full,
+            alone: fetch.alone,
+            read_committed: fetch.read_committed,
+            number: self.waits,
+            told_bytes: 0,
+        });
+        self.due.push(Reverse((
+            fetch.deadline,
+            Due::Fetch { set: (id.reactor.0, id.number), number: self.waits },
+        )));
+        for (slot, entry) in unwatch {
+            self.unwatch(id, slot, entry);
+        }
+        for (slot, entry) in watch {
+            if let Some(partition) = partition_mut(&mut self.partitions, slot) {
+                partition.watchers.push((id, entry));
+            }
+        }
+        self.wake(id);
+    }
+
+    /// Looks at a set that has news: answers its fetch when there is enough, or the time has come.
+    pub(super) fn look(&mut self, id: FetchSetId, now: Instant, engine: &mut dyn Engine) {
+        let Some(mut set) = self.sets.remove(&id) else { return };
+        set.woken = false;
+        let mut keep = true;
+        if let Some(waiting) = set.waiting
+            && set.reading.is_none()
+        {
+            keep = self.answer(id, &mut set, waiting, now, engine);
+        }
+        if keep {
+            self.sets.insert(id, set);
+        } else {
+            for (entry, slot) in set.live() {
+                self.unwatch(id, slot, entry);
+            }
+        }
+    }
+
+    /// False when the set has ended with its answer.
+    pub(super) fn answer(
+        &mut self,
+        id: FetchSetId,
+        set: &mut FetchSet,
+        waiting: Waiting,
+        now: Instant,
+        engine: &mut dyn Engine,
+    ) -> bool {
+        let due = waiting.deadline <= now;
+        let mut parts = Vec::new();
+        let mut cold = Vec::new();
+        let mut bytes = 0u64;
+        let mut urgent = false;
+        let mut again = Vec::new();
+        // A full fetch answers every partition, so every one is looked at once.
+        if waiting.full {
+            let live: Vec<u32> = set.live().map(|(entry, _)| entry).collect();
+            for entry in live {
+                set.flag(entry);
+            }
+        }
+        for _ in 0..set.flagged() {
+            let Some(number) = set.next_flagged() else { break };
+            let room = waiting.max_bytes.saturating_sub(bytes);
+            if room == 0 && bytes > 0 && !waiting.full {
+                again.push(number);
+                break;
+            }
+            let entry = set.entry_mut(number).clone();
+            let (part, is_cold) =
+                self.read(&entry, number, room, bytes == 0, waiting.read_committed, engine.disk());
+            let length = part.records.length() as u64;
+            bytes += length;
+            urgent |= part.error != ErrorCode::None;
+            let news = length > 0
+                || part.error != ErrorCode::None
+                || part.high_watermark != entry.told_high_watermark
+                || part.log_start_offset != entry.told_log_start;
+            if length > 0 || part.error != ErrorCode::None {
+                // Its place is behind the others until the client has moved on.
+                again.push(number);
+            }
+            if news || waiting.full {
+                parts.push((part, entry.slot, is_cold));
+            }
+        }
+        let enough = bytes >= waiting.min_bytes.max(1) || urgent;
+        if !enough && !due {
+            for (part, _, _) in &parts {
+                set.flag(part.entry);
+            }
+            for number in again {
+                set.flag(number);
+            }
+            if !waiting.alone && bytes > waiting.told_bytes {
+                let waiting = set.waiting.as_mut().expect("just looked at");
+                waiting.told_bytes = bytes;
+                let outcome = Outcome::Available { reply_to: waiting.reply_to, set: id, bytes };
+                self.outcomes.push((id.reactor, outcome));
+            }
+            return true;
+        }
+        if enough && !due && !waiting.alone && bytes < waiting.min_bytes && !urgent {
+            return true;
+        }
+        set.waiting = None;
+        for number in again {
+            set.flag(number);
+        }
+        for (part, slot, is_cold) in &mut parts {
+            if part.error == ErrorCode::None {
+                set.told(part.entry, part.high_watermark, part.log_start_offset);
+            } else {
+                // It is told again with the next answer, whatever changed.
+                set.told(part.entry, Offset(-1), Offset(-1));
+            }
+            if let Records::Place { file, position, length } = &part.records {
+                if let Some(partition) = partition_mut(&mut self.partitions, *slot) {
+                    partition.topic_metrics.bytes_out.add(u64::from(*length));
+                }
+                if *is_cold {
+                    cold.push((part.entry, *slot, file.clone(), *position, *length));
+                }
+            }
+        }
+        let mut parts: Vec<FetchedPart> = parts.into_iter().map(|(part, _, _)| part).collect();
+        if cold.is_empty() {
+            let fetched = Fetched { reply_to: waiting.reply_to, set: id, parts };
+            self.outcomes.push((id.reactor, Outcome::Fetched(fetched)));
+            return set.session;
+        }
+        for (entry, slot, file, position, length) in &cold {
+            let part = parts.iter().position(|part| part.entry == *entry).expect("it came from there");
+            parts[part].records = Records::None;
+            let read = ColdRead {
+                set: id,
+                reply_to: waiting.reply_to,
+                part,
+                slot: *slot,
+                file: file.clone(),
+                position: *position,
+                whole: *length,
+            };
+            self.start_cold_read(read, (*length).min(COLD_BYTES_MAX), engine);
+        }
+        set.reading = Some(Reading { reply_to: waiting.reply_to, parts, left: cold.len() });
+        true
+    }
+
+    /// What one partition has for a reader: the place of whole batches, or why not.
+    pub(super) fn read(
+        &mut self,
+        entry: &fetch_set::Entry,
+        number: u32,
+        room: u64,
+        first: bool,
+        read_committed: bool,
+        disk: &dyn Disk,
+    ) -> (FetchedPart, bool) {
+        let mut cold = false;
+        let mut part = FetchedPart {
+            entry: number,
+            error: ErrorCode::None,
+            high_watermark: Offset(-1),
+            last_stable_offset: Offset(-1),
+            log_start_offset: Offset(-1),
+            aborted: None,
+            records: Records::None,
+        };
+        let Some(partition) = partition_mut(&mut self.partitions, entry.slot) else {
+            part.error = ErrorCode::UnknownTopicOrPartition;
+            return (part, false);
+        };
+        if let Some(error) = epoch_error(entry.leader_epoch, partition.leader_epoch) {
+            part.error = error;
+            return (part, false);
+        }
+        if partition.log.has_failed() {
+            part.error = ErrorCode::KafkaStorageError;
+            return (part, false);
+        }
+        let log = &mut partition.log;
+        part.high_watermark = log.high_watermark();
+        part.last_stable_offset = log.last_stable_offset();
+        part.log_start_offset = log.start_offset();
+        if entry.offset < log.start_offset() || entry.offset > log.end_offset() {
+            part.error = ErrorCode::OffsetOutOfRange;
+            return (part, false);
+        }
+        if entry.max_bytes < 0 {
+            part.error = ErrorCode::UnknownServerError;
+            return (part, false);
+        }
+        let limit = if read_committed { part.last_stable_offset } else { part.high_watermark };
+        if read_committed {
+            part.aborted = Some(Vec::new());
+        }
+        if entry.offset >= limit {
+            return (part, false);
+        }
+        let max_bytes = u64::from(entry.max_bytes as u32).min(room) as u32;
+        // Only the first partition with records may exceed the limit, by its first batch (KIP-74).
+        let wanted = log::Read { offset: entry.offset, bytes_max: max_bytes, limit, at_least_one: first };
+        let found = log.read(disk, wanted).and_then(|place| {
+            if read_committed && place.length > 0 {
+                let aborted = log.aborted_transactions(disk, entry.offset, limit)?;
+                let of = |a: &log::transaction_index::AbortedTransaction| AbortedTransaction {
+                    producer_id: a.producer_id,
+                    first_offset: Offset(a.first_offset),
+                };
+                part.aborted = Some(aborted.iter().map(of).collect());
+            }
+            Ok(place)
+        });
+        match found {
+            Ok(place) if place.length > 0 => {
+                let (position, length) = (u64::from(place.position), place.length);
+                cold = !directory::is_resident(disk, log, &place);
+                part.records = Records::Place { file: place.file, position, length };
+            }
+            Ok(_) => {}
+            Err(ReadError::OutOfRange { .. }) => part.error = ErrorCode::OffsetOutOfRange,
+            Err(error) => {
+                tracing::error!(topic = %partition.topic, partition = partition.number, offset = entry.offset.0, %error, "a read failed");
+                part.error = ErrorCode::KafkaStorageError;
+            }
+        }
+        (part, cold)
+    }
+
+    pub(super) fn start_cold_read(&mut self, read: ColdRead, length: u32, engine: &mut dyn Engine) {
+        let (file, position) = (read.file.clone(), read.position);
+        let key = self.cold_reads.insert(read);
+        let into = vec![0; length as usize];
+        engine.submit(token(tokens::COLD_READ, key), Operation::Read { file, position, into });
+    }
+
+    pub(super) fn on_cold_read(
+        &mut self,
+        key: usize,
+        into: Vec<u8>,
+        result: std::io::Result<usize>,
+        engine: &mut dyn Engine,
+    ) {
+        let read = self.cold_reads.remove(key);
+        // One batch may be longer than what is read at first.
+        let first = batch::front(&into).map_or(0, |front| front.total_bytes);
+        if result.is_ok() && first > into.len() && into.len() < read.whole as usize {
+            let whole = read.whole;
+            return self.start_cold_read(read, whole, engine);
+        }
+        let Some(set) = self.sets.get_mut(&read.set) else { return };
+        let Some(reading) = &mut set.reading else { return };
+        if reading.reply_to != read.reply_to {
+            return;
+        }
+        let part = &mut reading.parts[read.part];
+        match result {
+            Ok(_) => match checked(into) {
+                Ok(bytes) => part.records = Records::Bytes(bytes),
+                Err(reason) => {
+                    part.error = ErrorCode::CorruptMessage;
+                    if let Some(partition) = partition_mut(&mut self.partitions, read.slot) {
+                        tracing::error!(topic = %partition.topic, partition = partition.number, position = read.position, "a batch on disk is damaged and is not served: {reason}");
+                    }
+                }
+            },
+            Err(error) => {
+                part.error = ErrorCode::KafkaStorageError;
+                if let Some(partition) = partition_mut(&mut self.partitions, read.slot) {
+                    tracing::error!(topic = %partition.topic, partition = partition.number, position = read.position, %error, "a read failed");
+                }
+            }
+        }
+        reading.left -= 1;
+        if reading.left > 0 {
+            return;
+        }
+        let Reading { reply_to, parts, .. } = set.reading.take().expect("just looked at");
+        self.outcomes.push((read.set.reactor, Outcome::Fetched(Fetched { reply_to, set: read.set, parts })));
+        let ended = !set.session && set.waiting.is_none();
+        if ended {
+            self.forget(read.set);
+        } else if self.sets.get(&read.set).is_some_and(|set| set.waiting.is_some()) {
+            self.wake(read.set);
+        }
+    }
+}
+
+/// Whole batches of a cold range, each with a good CRC; a cut batch at the end is left out unless it is the first, which
+/// then is sent as it is and cut, as Kafka does.
+pub(super) fn checked(mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let mut good = 0;
+    for batch in batch::batches(&bytes) {
+        let (_, batch) = match batch {
+            Ok(batch) => batch,
+            // The range ends inside a batch.
+            Err(_) if good > 0 => break,
+            Err(error) => return Err(error.to_string()),
+        };
+        if !batch.crc_matches() {
+            return Err(format!("CRC of the batch at offset {} does not match", batch.base_offset()));
+        }
+        good += batch.bytes().len();
+    }
+    bytes.truncate(good);
+    Ok(bytes)
+}

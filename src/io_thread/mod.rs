@@ -1,0 +1,322 @@
+//! The IO loop of a reactor: partitions, their files, and whoever waits for them.
+//!
+//! In: commands of network loops, orders of the control thread, completions of flushes and cold reads. Out: outcomes. All
+//! produce commands of a turn for one partition become one vectored write. Reading order: `on_command`, `end_turn`
+//! (`append_pending`, then `look`), then `on_completion`; `housekeeping` for what happens now and then.
+//!
+//! Nothing here is O(partitions) in a turn: appends touch the partitions that got batches, fetches the entries that were
+//! flagged, housekeeping a slice at a time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+use hashbrown::HashMap;
+
+use crate::api::command::{
+    AbortedTransaction, Command, Fetch, FetchSetId, Fetched, FetchedPart, ListOffsets, ListOffsetsPart,
+    Outcome, Produce, Produced, ProducedPart, Records, ReplyTo,
+};
+use crate::api::list_offsets;
+use crate::clock::{Instant, WallMs};
+use crate::config::{Config, Durability};
+use crate::ids::{LeaderEpoch, Offset, ReactorId};
+use crate::log::{
+    self, AppendBatch, AppendRefusal, AppendScratch, CloseFlush, FlushScope, LogError, ReadError,
+};
+use crate::metrics::{Registry, ThreadMetrics};
+use crate::producer::Refusal;
+use crate::reactor::{Completion, Disk, Done, Engine, File, Operation, Token};
+use crate::wire::batch;
+use crate::wire::error_code::ErrorCode;
+
+mod directory;
+mod fetch;
+mod fetch_set;
+mod flush;
+mod housekeeping;
+mod lists;
+pub mod order;
+mod partition;
+mod produce;
+
+pub use directory::DirectoryState;
+use fetch::ColdRead;
+use fetch_set::{FetchSet, Reading, Waiting};
+use flush::FlushRound;
+use housekeeping::Housekeeping;
+pub use housekeeping::{CheckpointNote, NoteTaker};
+use order::{Closed, Order, Replica};
+use partition::{Partition, PendingBatch, Unacknowledged};
+use produce::{WaitingProduce, appended, refused};
+
+/// The upper byte of this loop's tokens.
+pub mod tokens {
+    pub const FLUSH: u8 = 16;
+    pub const COLD_READ: u8 = 17;
+}
+
+/// A cold range is read in one piece up to this long; a longer one is cut, as a fetch may be.
+const COLD_BYTES_MAX: u32 = 1 << 20;
+/// Up to this many files of a round are flushed one by one.
+const FLUSH_FILES_MAX: usize = 8;
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Fetch { set: (u16, u32), number: u64 },
+    Produce { key: u32, reply: (u32, u32, u32) },
+    Flush { slot: u32 },
+}
+
+/// The IO loop.
+pub struct IoLoop {
+    registry: Arc<Registry>,
+    thread_name: String,
+    metrics: Arc<CachePadded<ThreadMetrics>>,
+    partitions: Vec<Option<Box<Partition>>>,
+    directories: Vec<Arc<DirectoryState>>,
+    /// Partitions with batches of this turn.
+    dirty: Vec<u32>,
+    produces: slab::Slab<WaitingProduce>,
+    sets: HashMap<FetchSetId, FetchSet, foldhash::fast::RandomState>,
+    /// Sets to look at this turn.
+    woken: Vec<FetchSetId>,
+    waits: u64,
+    due: BinaryHeap<Reverse<(Instant, Due)>>,
+    cold_reads: slab::Slab<ColdRead>,
+    /// At most one per directory.
+    rounds: slab::Slab<FlushRound>,
+    /// Partitions that want a flush and are in no round.
+    flush_queue: Vec<(u32, FlushScope)>,
+    outcomes: Vec<(ReactorId, Outcome)>,
+    scratch: AppendScratch,
+    housekeeping: Housekeeping,
+}
+
+fn token(kind: u8, key: usize) -> Token {
+    Token(u64::from(kind) << 56 | key as u64)
+}
+
+impl IoLoop {
+    pub fn new(
+        config: &Config,
+        registry: Arc<Registry>,
+        thread_name: String,
+        metrics: Arc<CachePadded<ThreadMetrics>>,
+        directories: Vec<Arc<DirectoryState>>,
+        notes: NoteTaker,
+        now: Instant,
+    ) -> IoLoop {
+        let housekeeping = Housekeeping::new(config, notes, now);
+        IoLoop {
+            registry,
+            thread_name,
+            metrics,
+            partitions: Vec::new(),
+            directories,
+            dirty: Vec::new(),
+            produces: slab::Slab::new(),
+            sets: HashMap::default(),
+            woken: Vec::new(),
+            waits: 0,
+            due: BinaryHeap::new(),
+            cold_reads: slab::Slab::new(),
+            rounds: slab::Slab::new(),
+            flush_queue: Vec::new(),
+            outcomes: Vec::new(),
+            scratch: AppendScratch::default(),
+            housekeeping,
+        }
+    }
+
+    /// Outcomes gathered since the last call, each for one network loop.
+    pub fn take_outcomes(&mut self, into: &mut Vec<(ReactorId, Outcome)>) {
+        into.append(&mut self.outcomes);
+    }
+
+    /// When `on_time` has something to do next.
+    pub fn next_deadline(&self) -> Instant {
+        let due = self.due.peek().map_or(Instant(u64::MAX), |Reverse((due, _))| *due);
+        due.min(self.housekeeping.next())
+    }
+
+    pub fn on_order(&mut self, order: Order, engine: &mut dyn Engine) {
+        match order {
+            Order::Adopt { replicas, done } => {
+                for replica in replicas {
+                    self.adopt(replica);
+                }
+                done(());
+            }
+            Order::Release { slot, done } => done(self.release(slot)),
+            Order::Reconfigure { slots, config, log, done } => {
+                for slot in slots {
+                    if let Some(partition) = partition_mut(&mut self.partitions, slot) {
+                        partition.config = Arc::clone(&config);
+                        partition.log.set_config(Arc::clone(&log));
+                    }
+                }
+                done(());
+            }
+            Order::Stop { done } => done(self.stop(engine)),
+        }
+    }
+
+    fn adopt(&mut self, replica: Replica) {
+        let topic_metrics = self.registry.topic(&self.thread_name, &replica.topic);
+        let metrics = self.registry.partition(&replica.topic, replica.partition);
+        let mut partition = Box::new(Partition {
+            topic: replica.topic,
+            number: replica.partition,
+            leader_epoch: replica.leader_epoch,
+            config: replica.config,
+            directory: replica.directory,
+            log: replica.log,
+            pending: Vec::new(),
+            unacknowledged: Default::default(),
+            watchers: Vec::new(),
+            flush_wanted: false,
+            noted_high_watermark: -1,
+            noted_recovery_point: -1,
+            topic_metrics,
+            metrics,
+        });
+        // One replica is all there is: everything in the log is committed.
+        let end = partition.log.end_offset();
+        partition.log.advance_high_watermark(end);
+        let slot = replica.slot as usize;
+        if self.partitions.len() <= slot {
+            self.partitions.resize_with(slot + 1, || None);
+        }
+        self.partitions[slot] = Some(partition);
+    }
+
+    fn release(&mut self, slot: u32) -> Option<log::Log> {
+        let mut partition = self.partitions.get_mut(slot as usize)?.take()?;
+        for pending in partition.pending.drain(..) {
+            let part = ProducedPart::refused(pending.entry, ErrorCode::UnknownTopicOrPartition, None);
+            self.produced(pending.produce, part);
+        }
+        for waiting in std::mem::take(&mut partition.unacknowledged) {
+            let part = ProducedPart::refused(waiting.entry, ErrorCode::UnknownTopicOrPartition, None);
+            self.produced(waiting.produce, part);
+        }
+        // Whoever waits there is told now.
+        for (set, entry) in std::mem::take(&mut partition.watchers) {
+            self.flag(set, entry);
+        }
+        Some(partition.log)
+    }
+
+    pub fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Produce(produce) => self.on_produce(produce),
+            Command::Fetch(fetch) => self.on_fetch(&fetch),
+            Command::Collect(id) => {
+                if let Some(set) = self.sets.get_mut(&id)
+                    && let Some(waiting) = &mut set.waiting
+                {
+                    waiting.deadline = Instant(0);
+                    self.wake(id);
+                }
+            }
+            Command::Forget(id) => self.forget(id),
+            Command::ListOffsets(request) => self.pending_lists().push(request),
+        }
+    }
+
+    /// End of a turn: appends, flushes, then answers.
+    pub fn end_turn(&mut self, now: Instant, engine: &mut dyn Engine) {
+        self.append_pending(now, engine);
+        self.start_flushes(now, engine);
+        self.answer_lists(engine);
+        while let Some(id) = self.woken.pop() {
+            self.look(id, now, engine);
+        }
+    }
+
+    pub fn on_completion(&mut self, completion: Completion, engine: &mut dyn Engine) {
+        let kind = (completion.token.0 >> 56) as u8;
+        let key = completion.token.0 & 0x00ff_ffff_ffff_ffff;
+        match completion.done {
+            Done::Flushed(result) if kind == tokens::FLUSH => self.on_flushed(key as usize, result, engine),
+            Done::Read { into, result } if kind == tokens::COLD_READ => {
+                self.on_cold_read(key as usize, into, result, engine)
+            }
+            Done::Accepted { .. }
+            | Done::Connected(_)
+            | Done::Received(_)
+            | Done::ReceivedInto { .. }
+            | Done::Sent { .. }
+            | Done::Writable(_)
+            | Done::Read { .. }
+            | Done::Flushed(_)
+            | Done::WrittenOut(_)
+            | Done::Woken => {}
+        }
+    }
+
+    pub fn on_time(&mut self, now: Instant, engine: &mut dyn Engine) {
+        while let Some(Reverse((due, _))) = self.due.peek() {
+            if *due > now {
+                break;
+            }
+            let Some(Reverse((_, due))) = self.due.pop() else { break };
+            match due {
+                Due::Fetch { set: (reactor, number), number: wait } => {
+                    let id = FetchSetId { reactor: ReactorId(reactor), number };
+                    if self.sets.get(&id).is_some_and(|set| set.waiting.is_some_and(|w| w.number == wait)) {
+                        self.wake(id);
+                    }
+                }
+                Due::Produce { key, reply } => self.on_produce_late(key, reply),
+                Due::Flush { slot } => self.flush_queue.push((slot, FlushScope::All)),
+            }
+        }
+        self.keep_house(now, engine);
+    }
+
+    /// Closes every log for good. The caller flushes the file systems afterwards, once for all logs.
+    fn stop(&mut self, engine: &mut dyn Engine) -> Vec<Closed> {
+        // What came in this turn is appended and answered first.
+        self.append_pending(engine.now(), engine);
+        let wall = engine.wall();
+        let disk = engine.disk();
+        let mut closed = Vec::new();
+        for partition in self.partitions.iter_mut().filter_map(Option::take) {
+            let Partition { topic, number, directory, mut log, .. } = *partition;
+            let clean = match log.close(disk, CloseFlush::ByCaller, wall) {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::error!(%topic, partition = number, %error, "a log could not be closed");
+                    false
+                }
+            };
+            closed.push(Closed {
+                directory,
+                topic,
+                partition: number,
+                clean,
+                recovery_point: log.end_offset().0,
+                high_watermark: log.high_watermark().0,
+                log_start: log.start_for_checkpoint().map(|offset| offset.0),
+            });
+        }
+        closed
+    }
+}
+
+fn partition_mut(partitions: &mut [Option<Box<Partition>>], slot: u32) -> Option<&mut Partition> {
+    partitions.get_mut(slot as usize)?.as_deref_mut()
+}
+
+/// What is wrong with the epoch a client believes in (KIP-320).
+fn epoch_error(believed: i32, actual: LeaderEpoch) -> Option<ErrorCode> {
+    match believed.cmp(&actual.0) {
+        _ if believed < 0 => None,
+        std::cmp::Ordering::Less => Some(ErrorCode::FencedLeaderEpoch),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some(ErrorCode::UnknownLeaderEpoch),
+    }
+}

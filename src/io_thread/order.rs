@@ -1,0 +1,51 @@
+//! What the control thread orders an IO loop to do with replicas.
+//!
+//! In: opened logs, settings, the end. Out: acknowledgements by the calls given with the orders.
+
+use std::sync::Arc;
+
+use crate::config::TopicConfig;
+use crate::ids::LeaderEpoch;
+use crate::log::{Log, LogConfig};
+
+/// A replica, opened and handed over.
+#[derive(Debug)]
+pub struct Replica {
+    pub slot: u32,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub leader_epoch: LeaderEpoch,
+    pub config: Arc<TopicConfig>,
+    /// Number of its log directory.
+    pub directory: u16,
+    pub log: Log,
+}
+
+/// Called once, on the IO thread, when an order has been carried out.
+pub type Acknowledge<T> = Box<dyn FnOnce(T) + Send>;
+
+/// From the control thread to an IO loop.
+pub enum Order {
+    /// Serve these replicas from now on.
+    Adopt { replicas: Vec<Replica>, done: Acknowledge<()> },
+    /// Serve this replica no more and give its log back.
+    Release { slot: u32, done: Acknowledge<Option<Log>> },
+    /// New settings of a topic.
+    Reconfigure { slots: Vec<u32>, config: Arc<TopicConfig>, log: Arc<LogConfig>, done: Acknowledge<()> },
+    /// The end: flush and close everything. Told: for each log directory whether all its logs closed without error, and
+    /// what its checkpoints should say.
+    Stop { done: Acknowledge<Vec<Closed>> },
+}
+
+/// A replica closed at the end.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    pub directory: u16,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub clean: bool,
+    pub recovery_point: i64,
+    pub high_watermark: i64,
+    /// Set only where it differs from the first segment's base offset.
+    pub log_start: Option<i64>,
+}

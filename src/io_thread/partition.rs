@@ -1,0 +1,59 @@
+//! One partition on the IO loop that owns it: its log, the batches of this turn, who waits for what.
+//!
+//! In: batches, flush results, readers. Out: what to answer. Kept small: an idle partition costs little beyond its log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::api::command::FetchSetId;
+use crate::config::TopicConfig;
+use crate::ids::{LeaderEpoch, Offset};
+use crate::log::Log;
+use crate::metrics::{PartitionMetrics, TopicMetrics};
+use crate::reactor::Lease;
+
+/// A batch that came this turn.
+#[derive(Debug)]
+pub struct PendingBatch {
+    /// The produce request it belongs to.
+    pub produce: u32,
+    pub entry: u32,
+    pub batch: Lease,
+}
+
+/// An appended batch whose reply waits for the high watermark.
+#[derive(Clone, Copy, Debug)]
+pub struct Unacknowledged {
+    pub produce: u32,
+    pub entry: u32,
+    /// The reply is due when the high watermark has reached this.
+    pub upto: Offset,
+    pub base_offset: Offset,
+    pub append_time_ms: i64,
+}
+
+/// One replica.
+#[derive(Debug)]
+pub struct Partition {
+    pub topic: Arc<str>,
+    pub number: i32,
+    pub leader_epoch: LeaderEpoch,
+    pub config: Arc<TopicConfig>,
+    pub directory: u16,
+    pub log: Log,
+    /// Batches of this turn.
+    pub pending: Vec<PendingBatch>,
+    /// In the order of their offsets.
+    pub unacknowledged: VecDeque<Unacknowledged>,
+    /// Fetch sets that read here, and which of their entries this is.
+    pub watchers: Vec<(FetchSetId, u32)>,
+    /// Queued for the next round of flushes.
+    pub flush_wanted: bool,
+    /// What the checkpoint files were last told.
+    pub noted_high_watermark: i64,
+    pub noted_recovery_point: i64,
+    pub topic_metrics: Arc<CachePadded<TopicMetrics>>,
+    pub metrics: Arc<CachePadded<PartitionMetrics>>,
+}

@@ -1,0 +1,234 @@
+//! Appending: from a produce command to its outcome.
+//!
+//! In: batches, gathered over a turn. Out: one vectored write per partition, and for each request one outcome, when its last
+//! batch is decided: at once, with the write, with the flush, or when the client has waited long enough.
+
+use super::*;
+
+/// A produce request with batches here.
+#[derive(Debug)]
+pub(super) struct WaitingProduce {
+    reply_to: ReplyTo,
+    acks: i16,
+    left: usize,
+    parts: Vec<ProducedPart>,
+}
+
+impl IoLoop {
+    pub(super) fn on_produce(&mut self, produce: Produce) {
+        let Produce { reply_to, acks, deadline, parts, .. } = produce;
+        let left = parts.len();
+        let key =
+            self.produces.insert(WaitingProduce { reply_to, acks, left, parts: Vec::with_capacity(left) })
+                as u32;
+        let mut waits = false;
+        for part in parts {
+            let refusal = match partition_mut(&mut self.partitions, part.slot) {
+                None => (ErrorCode::UnknownTopicOrPartition, None),
+                Some(partition) => match self.directories[usize::from(partition.directory)].refuses_produce()
+                {
+                    Some(message) => {
+                        partition.topic_metrics.produce_requests_failed.increment();
+                        (ErrorCode::KafkaStorageError, Some(message))
+                    }
+                    None => {
+                        if partition.pending.is_empty() {
+                            self.dirty.push(part.slot);
+                        }
+                        waits |= partition.config.durability == Durability::GroupCommit;
+                        partition.pending.push(PendingBatch {
+                            produce: key,
+                            entry: part.entry,
+                            batch: part.batch,
+                        });
+                        continue;
+                    }
+                },
+            };
+            self.produced(key, ProducedPart::refused(part.entry, refusal.0, refusal.1));
+        }
+        if waits && self.produces.contains(key as usize) {
+            let reply = (reply_to.connection, reply_to.generation, reply_to.request);
+            self.due.push(Reverse((deadline, Due::Produce { key, reply })));
+        }
+    }
+
+    /// One part of a produce request is decided; with the last one the outcome goes out.
+    pub(super) fn produced(&mut self, key: u32, part: ProducedPart) {
+        let Some(waiting) = self.produces.get_mut(key as usize) else { return };
+        waiting.parts.push(part);
+        waiting.left -= 1;
+        if waiting.left == 0 {
+            let WaitingProduce { reply_to, parts, .. } = self.produces.remove(key as usize);
+            self.outcomes.push((reply_to.reactor, Outcome::Produced(Produced { reply_to, parts })));
+        }
+    }
+
+    /// Appends what came this turn: one vectored write per partition.
+    pub(super) fn append_pending(&mut self, now: Instant, engine: &mut dyn Engine) {
+        let wall = engine.wall();
+        for slot in std::mem::take(&mut self.dirty) {
+            self.append_to(slot, now, wall, engine);
+        }
+    }
+
+    pub(super) fn append_to(&mut self, slot: u32, now: Instant, wall: WallMs, engine: &mut dyn Engine) {
+        let Some(partition) = partition_mut(&mut self.partitions, slot) else { return };
+        let mut pending = std::mem::take(&mut partition.pending);
+        let end_before = partition.log.end_offset();
+        let mut batches: Vec<AppendBatch<'_>> =
+            pending.iter_mut().map(|pending| AppendBatch::new(&mut pending.batch)).collect();
+        let result = partition.log.append(
+            engine.disk(),
+            &mut batches,
+            partition.leader_epoch,
+            wall,
+            &mut self.scratch,
+        );
+        self.metrics.direct_calls.add(self.scratch.written.len() as u64);
+        let log_start = partition.log.start_offset();
+        let end = partition.log.end_offset();
+        let group_commit = partition.config.durability == Durability::GroupCommit;
+        if !group_commit {
+            partition.log.advance_high_watermark(end);
+        }
+        let committed = partition.log.high_watermark();
+        let mut done = Vec::with_capacity(batches.len());
+        let mut messages = 0;
+        let mut bytes = 0;
+        for (batch, pending) in batches.iter().zip(0..) {
+            let (upto, base_offset, append_time_ms) = match batch.outcome {
+                log::Outcome::Appended { base_offset, last_offset, append_time } => {
+                    messages += (last_offset.0 - base_offset.0 + 1) as u64;
+                    bytes += batch.bytes.len() as u64;
+                    (last_offset.plus(1), base_offset, append_time.map_or(-1, |time| time.0))
+                }
+                log::Outcome::Duplicate { base_offset, last_offset, timestamp } => {
+                    (last_offset.plus(1), base_offset, timestamp)
+                }
+                log::Outcome::Refused(refusal) => {
+                    partition.topic_metrics.produce_requests_failed.increment();
+                    done.push((pending, Err(refusal)));
+                    continue;
+                }
+                log::Outcome::Pending => {
+                    done.push((pending, Err(AppendRefusal::Failed)));
+                    continue;
+                }
+            };
+            done.push((pending, Ok((upto, base_offset, append_time_ms))));
+        }
+        drop(batches);
+        partition.topic_metrics.messages_in.add(messages);
+        partition.topic_metrics.bytes_in.add(bytes);
+        partition.topic_metrics.produce_requests.add(pending.len() as u64);
+        partition.metrics.log_end_offset.set(end.0);
+        if end > end_before {
+            let rolled = self.scratch.written.len() > 1
+                || self.scratch.written.first().is_some_and(|written| written.segment_base == end_before);
+            let due = group_commit || rolled || partition.log.flush_due(wall).is_some();
+            if due && !std::mem::replace(&mut partition.flush_wanted, true) {
+                let scope = if group_commit {
+                    FlushScope::All
+                } else {
+                    partition.log.flush_due(wall).unwrap_or(FlushScope::ClosedSegments)
+                };
+                self.flush_queue.push((slot, scope));
+            } else if partition.config.durability == Durability::Interval && !partition.flush_wanted {
+                partition.flush_wanted = true;
+                let at = now.after_ms(partition.log.config().flush_ms);
+                self.due.push(Reverse((at, Due::Flush { slot })));
+            }
+            if committed >= end {
+                for (set, entry) in &partition.watchers {
+                    if let Some(set_state) = self.sets.get_mut(set)
+                        && set_state.flag(*entry)
+                        && !std::mem::replace(&mut set_state.woken, true)
+                    {
+                        self.woken.push(*set);
+                    }
+                }
+            }
+        }
+        let directory = partition.directory;
+        let mut answers = Vec::with_capacity(done.len());
+        for (index, decided) in done {
+            let PendingBatch { produce, entry, .. } = pending[index];
+            match decided {
+                Ok((upto, base_offset, append_time_ms)) if upto <= committed => {
+                    answers.push((produce, appended(entry, base_offset, append_time_ms, log_start)));
+                }
+                Ok((upto, base_offset, append_time_ms)) => {
+                    let waiting = Unacknowledged { produce, entry, upto, base_offset, append_time_ms };
+                    if self.produces.get(produce as usize).is_some_and(|p| p.acks == 0) {
+                        answers.push((produce, appended(entry, base_offset, append_time_ms, log_start)));
+                    } else {
+                        partition.unacknowledged.push_back(waiting);
+                    }
+                }
+                Err(refusal) => answers.push((produce, refused(entry, &refusal))),
+            }
+        }
+        // The leases of this turn go back to the pool here.
+        pending.clear();
+        partition.pending = pending;
+        for (produce, part) in answers {
+            self.produced(produce, part);
+        }
+        if let Err(error) = result {
+            self.directory_failed(directory, &error);
+        }
+    }
+
+    /// A client has waited as long as it said: what is not committed is answered as timed out (contract 2.6).
+    pub(super) fn on_produce_late(&mut self, key: u32, reply: (u32, u32, u32)) {
+        let Some(waiting) = self.produces.get(key as usize) else { return };
+        let r = waiting.reply_to;
+        if (r.connection, r.generation, r.request) != reply {
+            return;
+        }
+        let mut late = Vec::new();
+        for partition in self.partitions.iter_mut().flatten() {
+            partition.unacknowledged.retain(|unacknowledged| {
+                let this = unacknowledged.produce == key;
+                if this {
+                    late.push(unacknowledged.entry);
+                }
+                !this
+            });
+        }
+        for entry in late {
+            self.produced(key, ProducedPart::refused(entry, ErrorCode::RequestTimedOut, None));
+        }
+    }
+}
+
+pub(super) fn appended(
+    entry: u32,
+    base_offset: Offset,
+    append_time_ms: i64,
+    log_start: Offset,
+) -> ProducedPart {
+    ProducedPart {
+        entry,
+        error: ErrorCode::None,
+        message: None,
+        base_offset,
+        log_append_time_ms: append_time_ms,
+        log_start_offset: log_start,
+    }
+}
+
+pub(super) fn refused(entry: u32, refusal: &AppendRefusal) -> ProducedPart {
+    let error = match refusal {
+        AppendRefusal::Producer(Refusal::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+        AppendRefusal::Producer(Refusal::StaleEpoch { .. }) => ErrorCode::InvalidProducerEpoch,
+        AppendRefusal::Producer(Refusal::OutsideTransaction { .. }) => ErrorCode::InvalidTxnState,
+        AppendRefusal::Producer(Refusal::StaleCoordinator { .. }) => ErrorCode::TransactionCoordinatorFenced,
+        AppendRefusal::NotABatch => ErrorCode::InvalidRecord,
+        AppendRefusal::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        AppendRefusal::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+        AppendRefusal::NoSpace | AppendRefusal::Failed => ErrorCode::KafkaStorageError,
+    };
+    ProducedPart::refused(entry, error, Some(refusal.to_string()))
+}
