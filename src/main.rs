@@ -1,1 +1,78 @@
-fn main() {}
+//! Parses the command line and calls the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use ringdaw::broker;
+use ringdaw::config::Config;
+
+/// A Kafka broker for Linux on io_uring, one pinned thread per core, and the rig that measures it.
+///
+/// Start with `ringdaw bench` (measures this machine in about two minutes) or `ringdaw broker` (serves Kafka clients on
+/// port 9092, data in /tmp/kafka-logs unless the settings say otherwise).
+#[derive(Parser)]
+#[command(name = "ringdaw", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Broker(BrokerArguments),
+    Bench(Box<ringdaw::rig::cli::BenchArgs>),
+}
+
+/// Serve Kafka clients: one broker that keeps its metadata in its own log directory
+#[derive(clap::Args)]
+struct BrokerArguments {
+    /// Kafka's server.properties; without it every setting has its default
+    properties: Option<PathBuf>,
+    /// Set one key, as in the file; may be given several times and wins over the file
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Check the settings, print what would be used, and stop
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Broker(arguments) => run_broker(&arguments),
+        Command::Bench(arguments) => ringdaw::rig::cli::run(*arguments),
+    }
+}
+
+/// Log lines to stderr; `RUST_LOG` chooses what is written, info and above unless it says otherwise.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}
+
+fn run_broker(arguments: &BrokerArguments) -> ExitCode {
+    start_logging();
+    match Config::load(arguments.properties.as_deref(), &arguments.overrides) {
+        Ok((config, notes)) => {
+            for note in &notes {
+                tracing::warn!("{note}");
+            }
+            if arguments.check_config {
+                println!("the settings are valid");
+                return ExitCode::SUCCESS;
+            }
+            ExitCode::from(broker::run(config))
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(2)
+        }
+    }
+}

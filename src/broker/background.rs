@@ -1,0 +1,510 @@
+//! The broker's one thread for file work that may wait for the disk: making and removing replicas, checkpoint files.
+//!
+//! In: jobs of the control thread, notes of the IO loops. Out: replicas handed to their IO loops, files written. Work on
+//! many replicas shares its flushes, so creating a thousand partitions costs the disk about what one costs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::broker::reactor_thread::Directive;
+use crate::broker::settings::log_config;
+use crate::config::{Config, TopicConfig};
+use crate::ids::{Home, ReactorId};
+use crate::io_thread::order::{Order, Replica};
+use crate::io_thread::{CheckpointNote, DirectoryState};
+use crate::log::checkpoint::{self, Checkpoint};
+use crate::log::{Log, files};
+use crate::metadata::{NewReplica, Replicas};
+use crate::reactor::mailbox::Sender;
+use crate::reactor::{Disk, OpenMode, OsDisk, direct};
+
+/// Where each served replica is, by topic and partition.
+pub type Homes = BTreeMap<(Arc<str>, i32), Home>;
+
+/// The control side's way to a reactor. Locked per directive, never on the data path.
+pub type DirectiveSender = Arc<Mutex<Sender<Directive>>>;
+
+/// Sends one directive.
+pub fn direct_to(sender: &DirectiveSender, directive: Directive) {
+    let mut sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
+    sender.push(directive);
+    sender.flush_by_call();
+}
+
+/// What the thread is asked to do.
+enum Job {
+    Create(Vec<NewReplica>, oneshot::Sender<Vec<Result<Home, String>>>),
+    Delete(Vec<Home>, oneshot::Sender<Vec<Result<(), String>>>),
+    Notes(Vec<CheckpointNote>),
+    /// Touch no checkpoint file any more.
+    Finish(mpsc::Sender<()>),
+}
+
+/// Hands jobs to the thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Background {
+    jobs: mpsc::Sender<Job>,
+    reactors: Arc<Vec<(ReactorId, DirectiveSender)>>,
+    config: Arc<Config>,
+}
+
+/// Where an open replica is.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub directory: u16,
+}
+
+struct Worker {
+    disk: OsDisk,
+    config: Arc<Config>,
+    directories: Vec<Arc<DirectoryState>>,
+    reactors: Arc<Vec<(ReactorId, DirectiveSender)>>,
+    /// Open replicas by reactor and slot; slots are never reused.
+    known: BTreeMap<Home, Known>,
+    by_name: Homes,
+    next_slots: Vec<u32>,
+    next_reactor: usize,
+    points: Vec<Points>,
+    /// Directories whose checkpoint files are behind the notes.
+    changed: Vec<u16>,
+    finished: bool,
+    /// Directories renamed away, and when they go for good.
+    doomed: Vec<(Instant, PathBuf)>,
+}
+
+/// What the checkpoint files of one directory say.
+#[derive(Default)]
+struct Points {
+    by_partition: BTreeMap<(Arc<str>, i32), Point>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Point {
+    high_watermark: i64,
+    recovery_point: i64,
+    log_start: Option<i64>,
+}
+
+/// Opened at start, to be handed to IO loops.
+pub struct OpenedReplica {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub directory: u16,
+    pub leader_epoch: crate::ids::LeaderEpoch,
+    pub config: Arc<TopicConfig>,
+    pub log: Log,
+}
+
+impl Background {
+    /// Starts the thread and hands it the replicas opened at start; they are with their IO loops when this returns.
+    pub fn start(
+        config: Arc<Config>,
+        directories: Vec<Arc<DirectoryState>>,
+        reactors: Vec<(ReactorId, DirectiveSender)>,
+        opened: Vec<OpenedReplica>,
+        doomed: Vec<PathBuf>,
+    ) -> std::io::Result<(Background, Homes)> {
+        let (jobs, inbox) = mpsc::channel();
+        let reactors = Arc::new(reactors);
+        let delay =
+            Duration::from_millis(config.topic_defaults.file_delete_delay_ms.min(u64::from(u32::MAX)));
+        let mut worker = Worker {
+            disk: OsDisk,
+            config: Arc::clone(&config),
+            points: directories.iter().map(|_| Points::default()).collect(),
+            changed: Vec::new(),
+            finished: false,
+            directories,
+            next_slots: vec![0; reactors.len()],
+            reactors: Arc::clone(&reactors),
+            known: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            next_reactor: 0,
+            doomed: doomed.into_iter().map(|path| (Instant::now() + delay, path)).collect(),
+        };
+        let homes = worker.adopt(opened);
+        std::thread::Builder::new().name("background".to_owned()).spawn(move || worker.run(&inbox))?;
+        Ok((Background { jobs, reactors, config }, homes))
+    }
+
+    /// Takes notes for the checkpoint files.
+    pub fn note(&self, notes: Vec<CheckpointNote>) {
+        // After the thread has ended there is nothing left to note.
+        let _ = self.jobs.send(Job::Notes(notes));
+    }
+
+    /// Writes no more checkpoint files: at a clean stop they are somebody else's. Returns when what was asked for before is
+    /// done.
+    pub fn finish(&self) {
+        let (done, wait) = mpsc::channel();
+        if self.jobs.send(Job::Finish(done)).is_ok() {
+            // An error means that the thread is gone, and its files with it.
+            let _ = wait.recv();
+        }
+    }
+}
+
+impl Replicas for Background {
+    fn create(&self, replicas: Vec<NewReplica>) -> oneshot::Receiver<Vec<Result<Home, String>>> {
+        let (reply, receiver) = oneshot::channel();
+        // A dropped job drops its reply, which the receiver sees.
+        let _ = self.jobs.send(Job::Create(replicas, reply));
+        receiver
+    }
+
+    fn delete(&self, replicas: Vec<Home>) -> oneshot::Receiver<Vec<Result<(), String>>> {
+        let (reply, receiver) = oneshot::channel();
+        let _ = self.jobs.send(Job::Delete(replicas, reply));
+        receiver
+    }
+
+    fn reconfigure(&self, replicas: Vec<Home>, config: Arc<TopicConfig>) -> oneshot::Receiver<()> {
+        let (reply, receiver) = oneshot::channel();
+        let log = Arc::new(log_config(&self.config, &config));
+        let mut by_reactor: BTreeMap<ReactorId, Vec<u32>> = BTreeMap::new();
+        for home in replicas {
+            by_reactor.entry(home.reactor).or_default().push(home.slot);
+        }
+        let gather = Gather::new(by_reactor.len(), move || {
+            let _ = reply.send(());
+        });
+        for (reactor, slots) in by_reactor {
+            let Some((_, sender)) = self.reactors.iter().find(|(id, _)| *id == reactor) else { continue };
+            let gather = Arc::clone(&gather);
+            let order = Order::Reconfigure {
+                slots,
+                config: Arc::clone(&config),
+                log: Arc::clone(&log),
+                done: Box::new(move |()| gather.one()),
+            };
+            direct_to(sender, Directive::Order(order));
+        }
+        receiver
+    }
+}
+
+/// Calls something once, when the last of several answers has come.
+struct Gather {
+    left: std::sync::atomic::AtomicUsize,
+    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Gather {
+    fn new(left: usize, then: impl FnOnce() + Send + 'static) -> Arc<Gather> {
+        let gather = Arc::new(Gather {
+            left: std::sync::atomic::AtomicUsize::new(left.max(1)),
+            then: Mutex::new(Some(Box::new(then))),
+        });
+        if left == 0 {
+            gather.one();
+        }
+        gather
+    }
+
+    fn one(&self) {
+        if self.left.fetch_sub(1, std::sync::atomic::Ordering::AcqRel) > 1 {
+            return;
+        }
+        let then = self.then.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(then) = then {
+            then();
+        }
+    }
+}
+
+impl Worker {
+    fn run(mut self, inbox: &mpsc::Receiver<Job>) {
+        loop {
+            let next = self.doomed.iter().map(|(when, _)| *when).min();
+            let wait =
+                next.map_or(Duration::from_secs(3600), |when| when.saturating_duration_since(Instant::now()));
+            match inbox.recv_timeout(wait) {
+                Ok(job) => self.carry_out(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            // Several loops report at about the same time: one write serves them.
+            while let Ok(job) = inbox.try_recv() {
+                self.carry_out(job);
+            }
+            for directory in std::mem::take(&mut self.changed) {
+                self.write(directory);
+            }
+            self.remove_doomed();
+        }
+    }
+
+    fn carry_out(&mut self, job: Job) {
+        // Whoever asked may have gone; what was done stays done.
+        match job {
+            Job::Create(replicas, reply) => {
+                let results = self.create(replicas);
+                let _ = reply.send(results);
+            }
+            Job::Delete(homes, reply) => {
+                let results = self.delete(&homes);
+                let _ = reply.send(results);
+            }
+            Job::Notes(notes) => self.note(notes),
+            Job::Finish(done) => {
+                self.finished = true;
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Gives each replica a slot on a reactor and hands it over; returns when all are served.
+    fn adopt(&mut self, opened: Vec<OpenedReplica>) -> Homes {
+        let mut homes = BTreeMap::new();
+        let mut by_reactor: Vec<Vec<Replica>> = self.reactors.iter().map(|_| Vec::new()).collect();
+        for replica in opened {
+            let index = self.next_reactor % self.reactors.len();
+            self.next_reactor += 1;
+            let slot = self.next_slots[index];
+            self.next_slots[index] += 1;
+            let home = Home { reactor: self.reactors[index].0, slot };
+            let OpenedReplica { topic, partition, directory, leader_epoch, config, log } = replica;
+            homes.insert((Arc::clone(&topic), partition), home);
+            self.by_name.insert((Arc::clone(&topic), partition), home);
+            self.known.insert(home, Known { topic: Arc::clone(&topic), partition, directory });
+            let point = Point {
+                high_watermark: log.high_watermark().0,
+                recovery_point: log.flushed_offset().0,
+                log_start: log.start_for_checkpoint().map(|offset| offset.0),
+            };
+            self.points[usize::from(directory)].by_partition.insert((Arc::clone(&topic), partition), point);
+            by_reactor[index].push(Replica { slot, topic, partition, leader_epoch, config, directory, log });
+        }
+        let (done, wait) = mpsc::channel();
+        let mut expected = 0;
+        for (index, replicas) in by_reactor.into_iter().enumerate() {
+            if replicas.is_empty() {
+                continue;
+            }
+            expected += 1;
+            let done = done.clone();
+            let order = Order::Adopt {
+                replicas,
+                done: Box::new(move |()| {
+                    let _ = done.send(());
+                }),
+            };
+            direct_to(&self.reactors[index].1, Directive::Order(order));
+        }
+        drop(done);
+        for _ in 0..expected {
+            // An error means that a reactor has ended, and the broker with it.
+            if wait.recv().is_err() {
+                break;
+            }
+        }
+        homes
+    }
+
+    fn create(&mut self, replicas: Vec<NewReplica>) -> Vec<Result<Home, String>> {
+        let mut results: Vec<Result<Home, String>> = Vec::with_capacity(replicas.len());
+        let mut opened = Vec::new();
+        let mut counts: Vec<usize> = self.directories.iter().map(|_| 0).collect();
+        for known in self.known.values() {
+            counts[usize::from(known.directory)] += 1;
+        }
+        let mut log_configs: Vec<(Arc<TopicConfig>, Arc<crate::log::LogConfig>)> = Vec::new();
+        for replica in &replicas {
+            if let Some(home) = self.by_name.get(&(Arc::clone(&replica.topic), replica.partition)) {
+                results.push(Ok(*home));
+                continue;
+            }
+            // A new replica goes to the directory with the fewest, as in Kafka.
+            let alive = (0..counts.len()).filter(|index| !self.directories[*index].has_failed());
+            let Some(directory) = alive.min_by_key(|index| counts[*index]) else {
+                results.push(Err("every log directory has failed".to_owned()));
+                continue;
+            };
+            counts[directory] += 1;
+            let log_config = match log_configs.iter().find(|(config, _)| Arc::ptr_eq(config, &replica.config))
+            {
+                Some((_, log_config)) => Arc::clone(log_config),
+                None => {
+                    let log_config = Arc::new(log_config(&self.config, &replica.config));
+                    log_configs.push((Arc::clone(&replica.config), Arc::clone(&log_config)));
+                    log_config
+                }
+            };
+            let path =
+                self.directories[directory].path.join(format!("{}-{}", replica.topic, replica.partition));
+            let id = (!replica.topic_id.is_zero()).then_some(replica.topic_id.0);
+            match Log::create(&self.disk, &path, id, log_config, direct::wall()) {
+                Ok(log) => {
+                    opened.push(OpenedReplica {
+                        topic: Arc::clone(&replica.topic),
+                        partition: replica.partition,
+                        directory: directory as u16,
+                        leader_epoch: replica.leader_epoch,
+                        config: Arc::clone(&replica.config),
+                        log,
+                    });
+                    // Filled in below, when it is durable and served.
+                    results.push(Err(String::new()));
+                }
+                Err(error) => results.push(Err(error.to_string())),
+            }
+        }
+        // What was made must survive a power cut before anyone is told (H25): one flush of the file system for all.
+        let mut directories: Vec<u16> = opened.iter().map(|replica| replica.directory).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        let mut failed = Vec::new();
+        for directory in directories {
+            let state = &self.directories[usize::from(directory)];
+            let flushed = self
+                .disk
+                .open(&state.path, OpenMode::Read)
+                .and_then(|file| self.disk.sync_file_system(&file));
+            if let Err(error) = flushed {
+                state.fail(&format!("flush after creating replicas: {error}"));
+                failed.push(directory);
+            }
+        }
+        opened.retain(|replica| !failed.contains(&replica.directory));
+        let homes = self.adopt(opened);
+        for (replica, result) in replicas.iter().zip(&mut results) {
+            if result.as_ref().is_err_and(String::is_empty) {
+                *result = homes
+                    .get(&(Arc::clone(&replica.topic), replica.partition))
+                    .copied()
+                    .ok_or_else(|| "the log directory has failed".to_owned());
+            }
+        }
+        results
+    }
+
+    fn delete(&mut self, homes: &[Home]) -> Vec<Result<(), String>> {
+        let mut results = Vec::with_capacity(homes.len());
+        let (released, wait) = mpsc::channel();
+        for home in homes {
+            if let Some((_, sender)) = self.reactors.iter().find(|(id, _)| *id == home.reactor) {
+                let released = released.clone();
+                let home = *home;
+                let order = Order::Release {
+                    slot: home.slot,
+                    done: Box::new(move |log| {
+                        let _ = released.send((home, log.is_some()));
+                    }),
+                };
+                direct_to(sender, Directive::Order(order));
+            }
+        }
+        drop(released);
+        while wait.recv().is_ok() {}
+        let mut parents = Vec::new();
+        for home in homes {
+            let Some(known) = self.known.remove(home) else {
+                results.push(Ok(()));
+                continue;
+            };
+            let state = Arc::clone(&self.directories[usize::from(known.directory)]);
+            let from = state.path.join(format!("{}-{}", known.topic, known.partition));
+            let unique = format!("{:016x}{:016x}", direct::random().unwrap_or_default(), home.slot);
+            let to = state.path.join(files::deleted_directory(&known.topic, known.partition, &unique));
+            self.by_name.remove(&(Arc::clone(&known.topic), known.partition));
+            self.points[usize::from(known.directory)].by_partition.remove(&(known.topic, known.partition));
+            match self.disk.rename(&from, &to) {
+                Ok(()) => {
+                    let delay_ms = self.config.topic_defaults.file_delete_delay_ms.min(u64::from(u32::MAX));
+                    self.doomed.push((Instant::now() + Duration::from_millis(delay_ms), to));
+                    if !parents.contains(&known.directory) {
+                        parents.push(known.directory);
+                    }
+                    results.push(Ok(()));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => results.push(Ok(())),
+                Err(error) => results.push(Err(format!("{}: {error}", from.display()))),
+            }
+        }
+        for directory in parents {
+            let state = &self.directories[usize::from(directory)];
+            if let Err(error) = self.disk.sync_directory(&state.path) {
+                state.fail(&format!("flush after removing replicas: {error}"));
+            }
+            self.write(directory);
+        }
+        results
+    }
+
+    fn remove_doomed(&mut self) {
+        let now = Instant::now();
+        let disk = self.disk;
+        self.doomed.retain(|(when, path)| {
+            if *when > now {
+                return true;
+            }
+            match disk.remove_directory(path) {
+                Ok(()) => tracing::info!(path = %path.display(), "a deleted replica's files are gone"),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a deleted replica's files could not be removed");
+                }
+            }
+            false
+        });
+    }
+
+    fn note(&mut self, notes: Vec<CheckpointNote>) {
+        for note in notes {
+            let points = &mut self.points[usize::from(note.directory)];
+            // A replica that was deleted meanwhile has no entry and gets none.
+            let Some(point) = points.by_partition.get_mut(&(note.topic, note.partition)) else { continue };
+            point.high_watermark = note.high_watermark;
+            if let Some(recovery_point) = note.recovery_point {
+                point.recovery_point = recovery_point;
+            }
+            if let Some(log_start) = note.log_start {
+                point.log_start = log_start;
+            }
+            if !self.changed.contains(&note.directory) {
+                self.changed.push(note.directory);
+            }
+        }
+    }
+
+    /// Replaces the checkpoint files of a directory.
+    fn write(&self, directory: u16) {
+        let state = &self.directories[usize::from(directory)];
+        if state.has_failed() || self.finished {
+            return;
+        }
+        let points = &self.points[usize::from(directory)].by_partition;
+        let all = |value: fn(&Point) -> i64| -> Vec<(&str, i32, i64)> {
+            points.iter().map(|((topic, partition), point)| (&**topic, *partition, value(point))).collect()
+        };
+        let starts: Vec<(&str, i32, i64)> = points
+            .iter()
+            .filter_map(|((topic, partition), point)| Some((&**topic, *partition, point.log_start?)))
+            .collect();
+        let written = checkpoint::write(
+            &self.disk,
+            &state.path,
+            Checkpoint::RecoveryPoint,
+            all(|p| p.recovery_point).into_iter(),
+        )
+        .and_then(|()| {
+            checkpoint::write(
+                &self.disk,
+                &state.path,
+                Checkpoint::HighWatermark,
+                all(|p| p.high_watermark).into_iter(),
+            )
+        })
+        .and_then(|()| checkpoint::write(&self.disk, &state.path, Checkpoint::LogStart, starts.into_iter()));
+        if let Err(error) = written {
+            state.fail(&format!("checkpoint: {error}"));
+        }
+    }
+}

@@ -1,0 +1,604 @@
+//! The broker: from settings to threads that serve, and back.
+//!
+//! In: settings. Out: a running broker, and an exit code when it has stopped. Reading order: `run`, then `startup` (what is
+//! on disk), `placement` (which loop on which core), `reactor_thread` (a turn), `background` (file work that may wait).
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::api::command::ReplyTo;
+use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
+use crate::broker::placement::{Placement, place};
+use crate::broker::reactor_thread::{Directive, Message, Peer, Reactor};
+use crate::broker::startup::{Prepared, StartError, prepare};
+use crate::config::{Config, ReactorEngine};
+use crate::control_thread::{self, ControlHandle, Reply};
+use crate::ids::{BrokerId, ReactorId};
+use crate::io_thread::order::{Closed, Order};
+use crate::io_thread::{DirectoryState, IoLoop};
+use crate::log::directory::LogDirectory;
+use crate::metadata::publish::{self, TopicConfigs};
+use crate::metadata::store::Store;
+use crate::metadata::{
+    Broker as BrokerFacts, Cluster, Difference, Endpoint, Image, Replicas, SharedImage, State,
+};
+use crate::metrics::{Registry, ThreadMetrics};
+use crate::network_thread::{NetworkLoop, whole_frame};
+use crate::reactor::mailbox::{Receiver, Sender, Sleeper, mailbox};
+use crate::reactor::ring::{RingEngine, RingOptions};
+use crate::reactor::{Engine, File, OsDisk, Socket, Waker, direct, pin, probe};
+use crate::wire::version::ApiKey;
+
+pub mod background;
+pub mod placement;
+pub mod reactor_thread;
+mod settings;
+mod startup;
+
+/// Messages a mailbox holds; what does not fit waits with the sender.
+const MAILBOX_MESSAGES: usize = 1024;
+/// How long connections may take to finish at a clean stop.
+const DRAIN_MAX: Duration = Duration::from_millis(1500);
+
+/// A bound listener.
+struct Bound {
+    socket: Socket,
+    name: Arc<str>,
+    address: SocketAddr,
+}
+
+/// Runs a broker until SIGTERM or SIGINT. Returns the exit code (`FAULTS.md` section 10): 0 clean, 1 run-time failure,
+/// 2 settings, 3 machine, 4 log directory locked or foreign.
+pub fn run(config: Config) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("the control thread cannot start: {error}");
+            return 1;
+        }
+    };
+    match runtime.block_on(serve(Arc::new(config))) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("the broker does not start: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
+    let began = std::time::Instant::now();
+    if config.zookeeper.is_some() {
+        return Err(StartError::Settings(
+            "zookeeper.connect is set, but this build serves a single broker only: leave it out to keep the metadata \
+             in the log directory"
+                .to_owned(),
+        ));
+    }
+    direct::ignore_file_size_signal();
+    let options = ring_options(&config)?;
+    let open_files = direct::raise_open_files_limit()
+        .map_err(|error| StartError::Machine(format!("the limit of open files cannot be raised: {error}")))?;
+    if open_files < 4096 {
+        tracing::warn!(open_files, "few open files are allowed: a partition takes one (ulimit -n)");
+    }
+    // Bound first: a port in use is told before a long recovery, and clients that come early wait in the backlog.
+    let listeners = bind(&config)?;
+    let mut prepared = prepare(&config).await?;
+    let cores = cores(&config)?;
+    let placement = place(config.num_network_threads, config.num_io_threads, &cores);
+    tracing::info!("{}", placement.describe(config.num_network_threads, config.num_io_threads));
+
+    let registry = Registry::new();
+    let image = first_image(&config, &prepared, &listeners).shared();
+    let (control, requests) = control_thread::channel();
+    let background_slot: Arc<Mutex<Option<Background>>> = Arc::new(Mutex::new(None));
+    let threads = start_reactors(
+        &config,
+        options,
+        &placement,
+        &listeners,
+        &prepared.directories,
+        &prepared.log_directories,
+        &registry,
+        &image,
+        &control,
+        &background_slot,
+    )?;
+    let io_reactors: Vec<(ReactorId, DirectiveSender)> = placement
+        .reactors
+        .iter()
+        .zip(&threads.senders)
+        .filter(|(reactor, _)| reactor.io)
+        .map(|(reactor, sender)| (reactor.id, Arc::clone(sender)))
+        .collect();
+    let opened = std::mem::take(&mut prepared.opened);
+    let doomed = std::mem::take(&mut prepared.doomed);
+    let (background, homes) =
+        Background::start(Arc::clone(&config), prepared.directories.clone(), io_reactors, opened, doomed)
+            .map_err(|error| StartError::Runtime(format!("a thread cannot be started: {error}")))?;
+    *background_slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(background.clone());
+
+    let cluster_id = Arc::clone(prepared.store.state().cluster_id());
+    let broker_id = prepared.store.state().broker_id();
+    publish_topics(prepared.store.state(), &config, &background, homes, &image).await?;
+    let parts = control_thread::Parts {
+        store: prepared.store,
+        image: Arc::clone(&image),
+        config: Arc::clone(&config),
+        replicas: Box::new(background.clone()),
+        random: Box::new(|| direct::random().unwrap_or(0x5eed)),
+        requests,
+    };
+    control_thread::spawn(parts)
+        .map_err(|error| StartError::Runtime(format!("the control thread cannot be started: {error}")))?;
+    drop(control);
+    let partitions = image.load().partition_count();
+    for listener in &listeners {
+        tracing::info!(
+            listener = %listener.name,
+            address = %listener.address,
+            broker = broker_id.0,
+            cluster = %cluster_id,
+            partitions,
+            durability = config.durability().as_str(),
+            ms = began.elapsed().as_millis() as u64,
+            "ready"
+        );
+    }
+    // The line that scripts wait for; the log above may be turned down.
+    println!(
+        "ringdaw broker {} is ready on {} ({partitions} partitions, {} ms)",
+        broker_id.0,
+        listeners.iter().map(|l| format!("{}://{}", l.name, l.address)).collect::<Vec<_>>().join(","),
+        began.elapsed().as_millis()
+    );
+    for sender in &threads.senders {
+        direct_to(sender, Directive::Accept);
+    }
+
+    let failed = Arc::clone(&threads.failed);
+    let code = tokio::select! {
+        signal = stop_signal() => {
+            tracing::info!(signal, "stopping");
+            0
+        }
+        () = failure(&failed, &prepared.directories) => 1,
+    };
+    // Blocking is fine here: nothing else is left to run on this thread.
+    let clean = stop(&threads, &placement, &background, &prepared.directories, &prepared.log_directories);
+    Ok(if code == 0 && !clean { 1 } else { code })
+}
+
+/// Puts every stored topic into the image. Partitions without a replica, left by a stop in the middle of their creation or by
+/// a removed directory, are made.
+async fn publish_topics(
+    state: &State,
+    config: &Arc<Config>,
+    background: &Background,
+    mut homes: Homes,
+    image: &SharedImage,
+) -> Result<(), StartError> {
+    let configs = TopicConfigs::new(Arc::clone(config));
+    let mut missing = Vec::new();
+    for topic in state.topics() {
+        let topic_config = configs.of(topic);
+        missing.extend(
+            publish::replicas(state, topic, &topic_config, 0..topic.partition_count())
+                .filter(|replica| !homes.contains_key(&(Arc::clone(&replica.topic), replica.partition))),
+        );
+    }
+    if !missing.is_empty() {
+        tracing::info!(replicas = missing.len(), "replicas without a directory are made");
+        let made = background.create(missing.clone()).await;
+        let made = made.map_err(|_| StartError::Runtime("the file thread has ended".to_owned()))?;
+        for (replica, result) in missing.into_iter().zip(made) {
+            match result {
+                Ok(home) => {
+                    homes.insert((replica.topic, replica.partition), home);
+                }
+                Err(error) => {
+                    tracing::error!(topic = %replica.topic, partition = replica.partition, "a replica could not be made: {error}");
+                }
+            }
+        }
+    }
+    let topics = state.topics().map(|topic| {
+        let found = (0..topic.partition_count())
+            .map(|partition| homes.get(&(Arc::clone(&topic.name), partition)).copied());
+        Difference::Put(Arc::new(publish::topic(state, topic, &configs.of(topic), found)))
+    });
+    let next = image.load().with(topics);
+    image.store(Arc::new(next));
+    Ok(())
+}
+
+/// Ring sizes, after a look at whether this machine can run one.
+fn ring_options(config: &Config) -> Result<RingOptions, StartError> {
+    let options = RingOptions::default();
+    match config.reactor_engine {
+        ReactorEngine::Epoll => {
+            return Err(StartError::Settings(
+                "reactor.engine = epoll: this build has the io_uring engine only".to_owned(),
+            ));
+        }
+        ReactorEngine::Auto | ReactorEngine::IoUring => {}
+    }
+    probe::probe(options).map_err(|error| StartError::Machine(error.to_string()))?;
+    Ok(options)
+}
+
+/// The cores to use: those named by `reactor.cores`, else all this process may run on.
+fn cores(config: &Config) -> Result<Vec<usize>, StartError> {
+    let usable = pin::usable_cores();
+    if config.reactor_cores.is_empty() {
+        return Ok(usable);
+    }
+    match config.reactor_cores.iter().find(|core| !usable.contains(core)) {
+        Some(core) => Err(StartError::Settings(format!(
+            "reactor.cores names core {core}; this process may use {}",
+            usable.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        ))),
+        None => Ok(config.reactor_cores.clone()),
+    }
+}
+
+fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {
+    let mut bound = Vec::new();
+    for listener in &config.listeners {
+        let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
+        let refuse = |error: std::io::Error| {
+            StartError::Runtime(format!("cannot listen on {listener} ({host}:{}): {error}", listener.port))
+        };
+        let address = (host, listener.port)
+            .to_socket_addrs()
+            .map_err(refuse)?
+            .next()
+            .ok_or_else(|| refuse(std::io::ErrorKind::AddrNotAvailable.into()))?;
+        let socket = Socket::listen(
+            address,
+            i32::try_from(config.socket_listen_backlog_size).unwrap_or(i32::MAX).max(128),
+            config.socket_send_buffer_bytes.map(|bytes| bytes as usize),
+            config.socket_receive_buffer_bytes.map(|bytes| bytes as usize),
+            false,
+        )
+        .map_err(refuse)?;
+        let address = socket.local().map_err(refuse)?;
+        bound.push(Bound { socket, name: Arc::from(listener.name.as_str()), address });
+    }
+    Ok(bound)
+}
+
+/// The image before any topic: this broker and its endpoints.
+fn first_image(config: &Config, prepared: &Prepared, listeners: &[Bound]) -> Image {
+    let state = prepared.store.state();
+    let id: BrokerId = state.broker_id();
+    let endpoints = config
+        .advertised_listeners
+        .iter()
+        .map(|advertised| {
+            let bound = listeners.iter().find(|bound| *bound.name == *advertised.name);
+            let port = match (advertised.port, bound) {
+                (0, Some(bound)) => bound.address.port(),
+                (port, _) => port,
+            };
+            let host = if advertised.host.is_empty() { host_name() } else { advertised.host.clone() };
+            Endpoint { listener: Arc::from(advertised.name.as_str()), host: Arc::from(host), port }
+        })
+        .collect();
+    let broker = BrokerFacts { id, rack: config.broker_rack.as_deref().map(Arc::from), endpoints };
+    Image::new(Cluster {
+        id: Arc::clone(state.cluster_id()),
+        this_broker: id,
+        controller: Some(id),
+        brokers: Arc::from(vec![broker]),
+    })
+}
+
+/// What clients are told when no host is set: the machine's name if it resolves, else the loopback address.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if !name.is_empty() && (name, 0).to_socket_addrs().is_ok_and(|mut found| found.next().is_some()) {
+        name.to_owned()
+    } else {
+        "127.0.0.1".to_owned()
+    }
+}
+
+/// The running reactors.
+struct Threads {
+    senders: Vec<DirectiveSender>,
+    handles: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    /// A reactor has lost its engine.
+    failed: Arc<AtomicBool>,
+}
+
+/// What a reactor thread is given once all of them have their engines.
+struct Wiring {
+    peers: Vec<Peer>,
+    directives: Receiver<Directive>,
+    sleeper: Arc<Sleeper>,
+}
+
+#[expect(clippy::too_many_arguments, reason = "one caller, and each is a different thing")]
+fn start_reactors(
+    config: &Arc<Config>,
+    options: RingOptions,
+    placement: &Placement,
+    listeners: &[Bound],
+    directories: &[Arc<DirectoryState>],
+    log_directories: &[LogDirectory],
+    registry: &Arc<Registry>,
+    image: &SharedImage,
+    control: &ControlHandle,
+    background: &Arc<Mutex<Option<Background>>>,
+) -> Result<Threads, StartError> {
+    let failed = Arc::new(AtomicBool::new(false));
+    let takers: Vec<ReactorId> =
+        placement.reactors.iter().filter(|reactor| reactor.network).map(|reactor| reactor.id).collect();
+    let answer_senders: Arc<Mutex<Vec<DirectiveSender>>> = Arc::new(Mutex::new(Vec::new()));
+    let (wakers, inbox) = mpsc::channel::<(usize, Result<Waker, std::io::Error>)>();
+    let mut wirings = Vec::new();
+    let mut handles = Vec::new();
+    for (index, reactor) in placement.reactors.iter().enumerate() {
+        let (wire, wired) = mpsc::channel::<Wiring>();
+        wirings.push(wire);
+        let reactor = *reactor;
+        let config = Arc::clone(config);
+        let registry = Arc::clone(registry);
+        let image = Arc::clone(image);
+        let control = control.clone();
+        let background = Arc::clone(background);
+        let answer_senders = Arc::clone(&answer_senders);
+        let takers = takers.clone();
+        let directories = directories.to_vec();
+        let locks: Vec<File> = log_directories.iter().map(|directory| directory.lock().clone()).collect();
+        let wakers = wakers.clone();
+        let failed = Arc::clone(&failed);
+        let listeners: Vec<(Option<Socket>, Arc<str>)> = listeners
+            .iter()
+            .map(|bound| {
+                let accepts = takers.first() == Some(&reactor.id);
+                (accepts.then(|| bound.socket.clone()), Arc::clone(&bound.name))
+            })
+            .collect();
+        let name = format!("reactor-{index}");
+        let body = move || {
+            if !pin::pin_to(reactor.core) {
+                tracing::warn!(core = reactor.core, "a thread could not be pinned to its core");
+            }
+            // H21: the ring is made on the thread that uses it.
+            let engine = RingEngine::new(options).and_then(|mut engine| {
+                // H07: the locks live as long as anything this ring has submitted.
+                locks.iter().try_for_each(|lock| engine.hold(lock))?;
+                Ok(engine)
+            });
+            let engine = match engine {
+                Ok(engine) => engine,
+                Err(error) => {
+                    let _ = wakers.send((index, Err(error)));
+                    return;
+                }
+            };
+            let _ = wakers.send((index, Ok(engine.waker())));
+            drop(wakers);
+            let Ok(Wiring { peers, directives, sleeper }) = wired.recv() else { return };
+            let metrics: Arc<CachePadded<ThreadMetrics>> = registry.thread(&format!("reactor-{index}"));
+            let network = reactor.network.then(|| {
+                let slots = config.max_incremental_fetch_session_cache_slots as usize / takers.len().max(1);
+                NetworkLoop::new(
+                    reactor.id,
+                    Arc::clone(&config),
+                    image,
+                    control,
+                    reply_maker(answer_senders),
+                    Arc::clone(&metrics),
+                    listeners,
+                    takers,
+                    slots,
+                )
+            });
+            let io = reactor.io.then(|| {
+                let notes = Box::new(move |notes| {
+                    if let Some(background) = &*background.lock().unwrap_or_else(PoisonError::into_inner) {
+                        background.note(notes);
+                    }
+                });
+                IoLoop::new(
+                    &config,
+                    registry,
+                    format!("reactor-{index}"),
+                    Arc::clone(&metrics),
+                    directories,
+                    notes,
+                    engine.now(),
+                )
+            });
+            let spin_us = u64::from(config.reactor_spin_us);
+            let engine: Box<dyn Engine> = Box::new(engine);
+            let reactor =
+                Reactor { id: reactor.id, engine, network, io, peers, directives, sleeper, metrics, spin_us };
+            if let Err(error) = reactor.run() {
+                tracing::error!("a reactor has lost its ring: {error}");
+                failed.store(true, Ordering::Release);
+            }
+        };
+        let handle = std::thread::Builder::new()
+            .name(name)
+            .spawn(body)
+            .map_err(|error| StartError::Machine(format!("a thread cannot be started: {error}")))?;
+        handles.push(handle);
+    }
+    drop(wakers);
+    let mut sleepers: Vec<Option<Arc<Sleeper>>> = placement.reactors.iter().map(|_| None).collect();
+    for _ in 0..placement.reactors.len() {
+        match inbox.recv() {
+            Ok((index, Ok(waker))) => sleepers[index] = Some(Sleeper::new(waker)),
+            Ok((_, Err(error))) => return Err(StartError::Machine(probe::explain(&error).to_string())),
+            Err(_) => return Err(StartError::Machine("a reactor did not start".to_owned())),
+        }
+    }
+    let sleepers: Vec<Arc<Sleeper>> = sleepers.into_iter().flatten().collect();
+    let mut peers: Vec<Vec<Peer>> = placement.reactors.iter().map(|_| Vec::new()).collect();
+    for a in 0..sleepers.len() {
+        for b in a + 1..sleepers.len() {
+            let (to_b, from_a) = mailbox::<Message>(MAILBOX_MESSAGES, Arc::clone(&sleepers[b]));
+            let (to_a, from_b) = mailbox::<Message>(MAILBOX_MESSAGES, Arc::clone(&sleepers[a]));
+            peers[a].push(Peer { id: placement.reactors[b].id, to: to_b, from: from_b });
+            peers[b].push(Peer { id: placement.reactors[a].id, to: to_a, from: from_a });
+        }
+    }
+    let mut senders = Vec::new();
+    let mut receivers = Vec::new();
+    for sleeper in &sleepers {
+        let (sender, receiver): (Sender<Directive>, Receiver<Directive>) =
+            mailbox(MAILBOX_MESSAGES, Arc::clone(sleeper));
+        senders.push(Arc::new(Mutex::new(sender)));
+        receivers.push(receiver);
+    }
+    answer_senders.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&senders);
+    for (((wire, peers), directives), sleeper) in wirings.into_iter().zip(peers).zip(receivers).zip(sleepers)
+    {
+        // A thread that is gone has said why.
+        let _ = wire.send(Wiring { peers, directives, sleeper });
+    }
+    Ok(Threads { senders, handles: Mutex::new(handles), failed })
+}
+
+/// An answer of the control thread, on its way to the connection that asked.
+struct Answer {
+    senders: Arc<Mutex<Vec<DirectiveSender>>>,
+    reply_to: ReplyTo,
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Reply for Answer {
+    fn send(self: Box<Self>, body: Vec<u8>) {
+        let frame = whole_frame(self.key, self.version, self.correlation_id, &body);
+        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = senders.get(usize::from(self.reply_to.reactor.0)) {
+            direct_to(sender, Directive::Answer { reply_to: self.reply_to, frame });
+        }
+    }
+}
+
+fn reply_maker(senders: Arc<Mutex<Vec<DirectiveSender>>>) -> crate::network_thread::ReplyMaker {
+    Box::new(move |reply_to, key, version, correlation_id| {
+        Box::new(Answer { senders: Arc::clone(&senders), reply_to, key, version, correlation_id })
+    })
+}
+
+/// Completes with SIGTERM or SIGINT.
+async fn stop_signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Completes when a reactor has ended or no log directory is left.
+async fn failure(reactor: &AtomicBool, directories: &[Arc<DirectoryState>]) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if reactor.load(Ordering::Acquire) {
+            return;
+        }
+        if directories.iter().all(|directory| directory.has_failed()) {
+            tracing::error!("every log directory has failed: the broker stops");
+            return;
+        }
+    }
+}
+
+/// Answers what is in work, closes the logs, flushes once for each directory, writes the checkpoints and the marks of a clean
+/// stop. True when everything closed without error.
+fn stop(
+    threads: &Threads,
+    placement: &Placement,
+    background: &Background,
+    directories: &[Arc<DirectoryState>],
+    log_directories: &[LogDirectory],
+) -> bool {
+    let (drained, wait) = mpsc::channel();
+    for sender in &threads.senders {
+        let drained = drained.clone();
+        direct_to(
+            sender,
+            Directive::Drain(Box::new(move || {
+                let _ = drained.send(());
+            })),
+        );
+    }
+    let until = std::time::Instant::now() + DRAIN_MAX;
+    for _ in &threads.senders {
+        if wait.recv_timeout(until.saturating_duration_since(std::time::Instant::now())).is_err() {
+            break;
+        }
+    }
+    let (closed, results) = mpsc::channel();
+    let mut expected = 0;
+    for (sender, _) in threads.senders.iter().zip(&placement.reactors).filter(|(_, reactor)| reactor.io) {
+        expected += 1;
+        let closed = closed.clone();
+        let done = Box::new(move |logs| {
+            let _ = closed.send(logs);
+        });
+        direct_to(sender, Directive::Order(Order::Stop { done }));
+    }
+    let mut logs = Vec::new();
+    for _ in 0..expected {
+        match results.recv_timeout(Duration::from_secs(60)) {
+            Ok(closed) => logs.extend(closed),
+            Err(_) => break,
+        }
+    }
+    for sender in &threads.senders {
+        direct_to(sender, Directive::Quit);
+    }
+    for handle in threads.handles.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // A thread that panicked has said so.
+        let _ = handle.join();
+    }
+    // The checkpoint files are this function's from here on.
+    background.finish();
+    let mut all_clean = true;
+    for (number, (state, directory)) in directories.iter().zip(log_directories).enumerate() {
+        let here: Vec<&Closed> = logs.iter().filter(|log| usize::from(log.directory) == number).collect();
+        if state.has_failed() || here.iter().any(|log| !log.clean) {
+            tracing::warn!(directory = %directory.path().display(), "not closed cleanly: the next start checks its logs");
+            all_clean = false;
+            continue;
+        }
+        let line = |value: fn(&Closed) -> i64| -> Vec<(&str, i32, i64)> {
+            here.iter().map(|log| (&*log.topic, log.partition, value(log))).collect()
+        };
+        let starts: Vec<(&str, i32, i64)> =
+            here.iter().filter_map(|log| Some((&*log.topic, log.partition, log.log_start?))).collect();
+        let stopped = directory.stop_clean(
+            &OsDisk,
+            line(|log| log.recovery_point).into_iter(),
+            line(|log| log.high_watermark).into_iter(),
+            starts.into_iter(),
+        );
+        if let Err(error) = stopped {
+            tracing::error!("the clean stop could not be marked: {error}");
+            all_clean = false;
+        }
+    }
+    tracing::info!(clean = all_clean, "stopped");
+    all_clean
+}

@@ -1,0 +1,251 @@
+//! One reactor: a pinned thread that drives its engine and its loops.
+//!
+//! In: completions, messages of other reactors and of the control thread. Out: the same for others. A turn takes all
+//! there is, lets the loops work, and submits once. Wakes are sent only to threads that sleep.
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::api::command::{Command, Outcome, ReplyTo};
+use crate::clock::Instant;
+use crate::ids::ReactorId;
+use crate::io_thread::order::Order;
+use crate::io_thread::{self, IoLoop};
+use crate::metrics::ThreadMetrics;
+use crate::network_thread::{NetworkLoop, token_kind};
+use crate::reactor::mailbox::{Receiver, Sender, Sleeper};
+use crate::reactor::ring::WAKE;
+use crate::reactor::{Engine, Socket, Wait};
+
+/// Between reactors.
+pub enum Message {
+    Command(Command),
+    Outcome(Outcome),
+    /// A connection accepted on another reactor.
+    Connection {
+        listener: u16,
+        socket: Socket,
+    },
+}
+
+/// From the control thread.
+pub enum Directive {
+    Order(Order),
+    /// The response frame of a request that the control thread carried out.
+    Answer {
+        reply_to: ReplyTo,
+        frame: Vec<u8>,
+    },
+    /// Everything is there: take connections.
+    Accept,
+    /// Take no more connections and requests; told when the last connection has gone.
+    Drain(Box<dyn FnOnce() + Send>),
+    /// Close what connections are left and end the thread.
+    Quit,
+}
+
+/// Another reactor, as this one sees it.
+pub struct Peer {
+    pub id: ReactorId,
+    pub to: Sender<Message>,
+    pub from: Receiver<Message>,
+}
+
+/// Everything a reactor runs with.
+pub struct Reactor {
+    pub id: ReactorId,
+    pub engine: Box<dyn Engine>,
+    pub network: Option<NetworkLoop>,
+    pub io: Option<IoLoop>,
+    pub peers: Vec<Peer>,
+    pub directives: Receiver<Directive>,
+    pub sleeper: Arc<Sleeper>,
+    pub metrics: Arc<CachePadded<ThreadMetrics>>,
+    /// How long to look for work before sleeping, in microseconds.
+    pub spin_us: u64,
+}
+
+/// Local exchanges between the two loops in one turn; what is left goes on in the next.
+const EXCHANGES_MAX: usize = 4;
+/// Messages taken from one peer in a turn.
+const MESSAGES_MAX: usize = 4096;
+
+impl Reactor {
+    /// Runs until told to quit. An error is one of the engine: the thread has lost its world.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut completions = Vec::new();
+        let mut commands: Vec<(ReactorId, Command)> = Vec::new();
+        let mut outcomes: Vec<(ReactorId, Outcome)> = Vec::new();
+        let mut draining: Option<Box<dyn FnOnce() + Send>> = None;
+        let mut busy = true;
+        loop {
+            let wait = self.wait(busy);
+            self.engine.turn(wait, &mut completions)?;
+            self.sleeper.awake();
+            let now = self.engine.now();
+            let mut quit = false;
+            busy = false;
+            for completion in completions.drain(..) {
+                if completion.token == WAKE {
+                    continue;
+                }
+                let kind = token_kind(completion.token);
+                if matches!(kind, io_thread::tokens::FLUSH | io_thread::tokens::COLD_READ) {
+                    if let Some(io) = &mut self.io {
+                        io.on_completion(completion, &mut *self.engine);
+                    }
+                } else if let Some(network) = &mut self.network {
+                    network.on_completion(completion, now, &mut *self.engine);
+                }
+            }
+            for peer in &mut self.peers {
+                for _ in 0..MESSAGES_MAX {
+                    let Some(message) = peer.from.pop() else { break };
+                    match (message, &mut self.network, &mut self.io) {
+                        (Message::Command(command), _, Some(io)) => io.on_command(command),
+                        (Message::Outcome(outcome), Some(network), _) => {
+                            network.on_outcome(peer.id, outcome, &mut *self.engine);
+                        }
+                        (Message::Connection { listener, socket }, Some(network), _) => {
+                            network.add_connection(listener, socket, now);
+                        }
+                        // A message for a loop that this reactor does not run is a bug of placement.
+                        (Message::Command(_), _, None) => {
+                            unreachable!("a command for a reactor without an IO loop")
+                        }
+                        (Message::Outcome(_) | Message::Connection { .. }, None, _) => {
+                            unreachable!("an outcome for a reactor without a network loop")
+                        }
+                    }
+                }
+            }
+            while let Some(directive) = self.directives.pop() {
+                match (directive, &mut self.network, &mut self.io) {
+                    (Directive::Order(order), _, Some(io)) => io.on_order(order, &mut *self.engine),
+                    (Directive::Answer { reply_to, frame }, Some(network), _) => {
+                        network.on_answer(reply_to, frame)
+                    }
+                    (Directive::Accept, Some(network), _) => network.start(&mut *self.engine),
+                    (Directive::Accept, None, _) => {}
+                    (Directive::Drain(done), Some(network), _) => {
+                        network.stop();
+                        draining = Some(done);
+                    }
+                    (Directive::Drain(done), None, _) => done(),
+                    (Directive::Quit, _, _) => quit = true,
+                    (Directive::Order(_), _, None) => {
+                        unreachable!("an order for a reactor without an IO loop")
+                    }
+                    (Directive::Answer { .. }, None, _) => {
+                        unreachable!("an answer for a reactor without connections")
+                    }
+                }
+            }
+            if let Some(network) = &mut self.network
+                && network.next_deadline() <= now
+            {
+                network.on_time(now, &mut *self.engine);
+            }
+            if let Some(io) = &mut self.io
+                && io.next_deadline() <= now
+            {
+                io.on_time(now, &mut *self.engine);
+            }
+            for _ in 0..EXCHANGES_MAX {
+                busy = self.exchange(now, &mut commands, &mut outcomes);
+                if !busy {
+                    break;
+                }
+            }
+            for peer in &mut self.peers {
+                peer.to.flush(&mut *self.engine);
+                busy |= peer.to.backlog() > 0;
+            }
+            self.metrics.turns.increment();
+            self.metrics.turn.record(self.engine.now().since(now).as_nanos() as u64);
+            if draining.is_some()
+                && self.network.as_ref().is_none_or(NetworkLoop::is_empty)
+                && let Some(done) = draining.take()
+            {
+                done();
+            }
+            if quit {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets the two loops answer each other once. True when there is more to exchange.
+    fn exchange(
+        &mut self,
+        now: Instant,
+        commands: &mut Vec<(ReactorId, Command)>,
+        outcomes: &mut Vec<(ReactorId, Outcome)>,
+    ) -> bool {
+        if let Some(network) = &mut self.network {
+            network.take_commands(commands);
+        }
+        for (to, command) in commands.drain(..) {
+            if to == self.id {
+                self.io.as_mut().expect("a home is a reactor with an IO loop").on_command(command);
+            } else {
+                peer(&mut self.peers, to).to.push(Message::Command(command));
+            }
+        }
+        if let Some(io) = &mut self.io {
+            io.end_turn(now, &mut *self.engine);
+            io.take_outcomes(outcomes);
+        }
+        for (to, outcome) in outcomes.drain(..) {
+            if to == self.id {
+                let network = self.network.as_mut().expect("an outcome goes where the command came from");
+                network.on_outcome(to, outcome, &mut *self.engine);
+            } else {
+                peer(&mut self.peers, to).to.push(Message::Outcome(outcome));
+            }
+        }
+        let Some(network) = &mut self.network else { return false };
+        network.end_turn(now, &mut *self.engine);
+        for (to, listener, socket) in network.take_handovers() {
+            peer(&mut self.peers, to).to.push(Message::Connection { listener, socket });
+        }
+        network.has_commands()
+    }
+
+    /// How to wait for the next turn: not at all while there is work, else after a bounded spin.
+    fn wait(&mut self, busy: bool) -> Wait {
+        if busy {
+            return Wait::Poll;
+        }
+        if self.spin_us > 0 {
+            let until = self.engine.now().0 + self.spin_us * 1000;
+            loop {
+                if self.engine.ready() || self.has_messages() {
+                    return Wait::Poll;
+                }
+                if self.engine.now().0 >= until {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        self.sleeper.fall_asleep();
+        // Whoever sent before the flag was up did not wake us.
+        if self.has_messages() {
+            return Wait::Poll;
+        }
+        let network = self.network.as_ref().map_or(Instant(u64::MAX), NetworkLoop::next_deadline);
+        let io = self.io.as_ref().map_or(Instant(u64::MAX), IoLoop::next_deadline);
+        Wait::Until(network.min(io))
+    }
+
+    fn has_messages(&self) -> bool {
+        !self.directives.is_empty() || self.peers.iter().any(|peer| !peer.from.is_empty())
+    }
+}
+
+fn peer(peers: &mut [Peer], id: ReactorId) -> &mut Peer {
+    peers.iter_mut().find(|peer| peer.id == id).expect("every reactor is a peer of every other")
+}
