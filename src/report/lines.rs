@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::figures::count;
 use super::run::{Cell, Loop, Parameters, Role, Run};
 
 /// One subject under one set of parameters, over partition counts.
@@ -194,6 +195,15 @@ pub fn shown_bytes_per_s(cell: &Cell) -> Option<f64> {
 /// The generator, not the subject, set the pace.
 pub fn is_client_bound(cell: &Cell) -> bool {
     cell.client_bound.unwrap_or_else(|| cell.headroom_ratio.is_some_and(|ratio| ratio < 1.2))
+}
+
+/// `1 partition` or `16 partitions`; the cell's id when it has no count.
+pub fn partitions_text(cell: &Cell) -> String {
+    match cell.parameters.partitions {
+        Some(1) => "1 partition".to_owned(),
+        Some(n) => format!("{} partitions", count(n)),
+        None => cell.id.clone(),
+    }
 }
 
 /// The one offered rate of the open cells, when they share one.

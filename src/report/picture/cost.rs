@@ -3,7 +3,7 @@
 //! Bars start at zero. A broker that moves work into kernel threads looks cheap by its own CPU time alone, so the
 //! CPU outside both processes is part of the same bar.
 
-use super::super::figures::{MISSING, count, or_missing, significant};
+use super::super::figures::{MISSING, count, or_missing, significant, tick};
 use super::super::run::{Cell, Loop, Role};
 use super::super::svg::{Anchor, Canvas, Scale};
 use super::{Frame, HEAD, Picture, Scene, Section, WIDTH, cell_flags, head};
@@ -88,7 +88,7 @@ pub(super) fn cpu(scene: &Scene) -> Option<Picture> {
 }
 
 pub(super) fn operations(scene: &Scene) -> Option<Picture> {
-    let title = format!("System calls and ring operations per request, count ({})", scene.class);
+    let title = format!("Operations per request, count ({})", scene.class);
     let mut picture = Picture::new("operations", title.clone(), Section::Cost);
     let mut groups = Vec::new();
     for (loop_kind, name) in [(Loop::Closed, "at saturation".to_owned()), (Loop::Open, open_title(scene))] {
@@ -123,7 +123,7 @@ pub(super) fn operations(scene: &Scene) -> Option<Picture> {
     }
     picture.head =
         ["subject", "partitions", "loop", "system calls", "ring operations"].map(str::to_owned).into();
-    let sub = "counted outside the timed window; rows by partitions; lower is better";
+    let sub = "system calls and ring operations, counted outside the timed window; rows by partitions";
     bars(scene, picture, &title, sub, groups, &[("f0", "system calls"), ("f2", "ring operations")])
 }
 
@@ -194,14 +194,17 @@ fn bars(
         groups.iter().map(|g| 20.0 + g.bars.iter().map(|b| height_of(b) + 3.0).sum::<f64>() + 12.0).sum();
     let frame = Frame { left, right: WIDTH - 96.0, top: y, bottom: y + content };
     let x = Scale::from_zero(high, frame.left, frame.right);
-    for tick in x.ticks() {
-        let place = x.at(tick);
-        canvas.line((place, frame.top), (place, frame.bottom), if tick == 0.0 { "axis" } else { "grid" });
-        canvas.text(place, frame.bottom + 15.0, Anchor::Middle, "tick", &significant(tick, 3));
+    for value in x.ticks() {
+        canvas.text(x.at(value), frame.bottom + 15.0, Anchor::Middle, "tick", &tick(value));
     }
     for group in &groups {
         canvas.text(16.0, y + 12.0, Anchor::Start, "label", &group.title);
         y += 20.0;
+        let end = y + group.bars.iter().map(|bar| height_of(bar) + 3.0).sum::<f64>();
+        for value in x.ticks() {
+            let class = if value == 0.0 { "axis" } else { "grid" };
+            canvas.line((x.at(value), y - 3.0), (x.at(value), end), class);
+        }
         for bar in &group.bars {
             let height = height_of(bar);
             canvas.text(frame.left - 8.0, y + height / 2.0 + 4.0, Anchor::End, "tick", &bar.label);

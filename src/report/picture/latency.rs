@@ -2,7 +2,7 @@
 //!
 //! Logarithmic, one axis for both panels and all subjects. A percentile without support has no point.
 
-use super::super::figures::{ms, or_missing};
+use super::super::figures::{ms, or_missing, tick};
 use super::super::run::{Cell, Percentiles};
 use super::super::svg::{Anchor, Canvas, Scale, spread};
 use super::{
@@ -63,7 +63,7 @@ fn one(scene: &Scene, panel: &Panel, counts: &[u64], low: f64, high: f64) -> Opt
     let frame = Frame { left: 58.0, right: WIDTH - 84.0, top: HEAD + 28.0, bottom: HEIGHT - 52.0 };
     let y = Scale::log10(low, high, frame.bottom, frame.top);
     let x = partitions_scale(frame, counts);
-    y_axis(&mut canvas, frame, &y, "ms", |v| ms(v * 1e6));
+    y_axis(&mut canvas, frame, &y, "ms", tick);
     partitions_axis(&mut canvas, frame, &x, counts);
 
     let several = scene.tested().count() > 1;

@@ -3,7 +3,7 @@
 //! With three or more batch sizes the limits are drawn over the batch size (a roofline); with fewer that picture
 //! would be a single column, so they become a ladder: one rung per limit, results among them, on one axis.
 
-use super::super::figures::{bytes, change, count, or_missing, percent, si, significant, with_unit};
+use super::super::figures::{bytes, change, count, or_missing, percent, si, significant, tick, with_unit};
 use super::super::lines::shown_bytes_per_s;
 use super::super::run::{Cell, Role};
 use super::super::svg::{Anchor, Canvas, Scale, spread};
@@ -31,9 +31,9 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
         &format!("null broker {variant} = 100 %, same cell, same cores; higher is better"),
     );
     canvas.rect(16.0, HEAD + 2.0, 11.0, 11.0, "f0", None);
-    canvas.text(32.0, HEAD + 11.5, Anchor::Start, "tick", "CPU per record: the one to quote on few cores");
-    canvas.rect(290.0, HEAD + 2.0, 11.0, 11.0, "f0 pale", None);
-    canvas.text(306.0, HEAD + 11.5, Anchor::Start, "tick", "records/s (<= where the roof is client-bound)");
+    canvas.text(32.0, HEAD + 11.5, Anchor::Start, "tick", "CPU per record");
+    canvas.rect(150.0, HEAD + 2.0, 11.0, 11.0, "f0 pale", None);
+    canvas.text(166.0, HEAD + 11.5, Anchor::Start, "tick", "records/s (≤: the null broker was client-bound)");
 
     let frame = Frame {
         left: if scene.tested().count() > 1 { 120.0 } else { 58.0 },
@@ -47,10 +47,10 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
         .flatten()
         .fold(1.0, f64::max);
     let x = Scale::from_zero(high * 100.0, frame.left, frame.right);
-    for tick in x.ticks() {
-        let class = if tick == 0.0 || tick == 100.0 { "axis" } else { "grid" };
-        canvas.line((x.at(tick), frame.top), (x.at(tick), frame.bottom), class);
-        canvas.text(x.at(tick), frame.bottom + 15.0, Anchor::Middle, "tick", &significant(tick, 3));
+    for value in x.ticks() {
+        let class = if value == 0.0 || value == 100.0 { "axis" } else { "grid" };
+        canvas.line((x.at(value), frame.top), (x.at(value), frame.bottom), class);
+        canvas.text(x.at(value), frame.bottom + 15.0, Anchor::Middle, "tick", &tick(value));
     }
     for (i, (place, label, cell)) in cells.iter().enumerate() {
         let top = frame.top + 8.0 + 44.0 * i as f64;
@@ -62,7 +62,7 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
         let tint = colour(*place);
         for (offset, value, class, sign) in [
             (0.0, cell.cpu_efficiency, format!("f{tint}"), ""),
-            (17.0, cell.rate_efficiency, format!("f{tint} pale"), if upper { "<= " } else { "" }),
+            (17.0, cell.rate_efficiency, format!("f{tint} pale"), if upper { "≤ " } else { "" }),
         ] {
             let Some(value) = value else { continue };
             let width = x.at(value * 100.0) - frame.left;
@@ -165,22 +165,33 @@ fn ladder(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) ->
             flags: String::new(),
         })
         .collect();
-    rungs.extend(results(scene).into_iter().map(|(label, cell)| {
-        let value = shown_bytes_per_s(cell).expect("results have one");
-        Rung {
-            label: format!("{label}, {}", partitions_text(cell)),
-            first: value,
-            last: value,
-            tint: Some(tint(scene, label)),
-            flags: cell_flags(cell).join(", "),
-        }
-    }));
+    // A line is one rung from its lowest to its highest cell; the figures under the picture have each.
+    for line in scene.lines.iter().filter(|line| !line.closed.is_empty()) {
+        let values = || line.closed.iter().filter_map(|cell| shown_bytes_per_s(cell)).filter(|v| *v > 0.0);
+        let (Some(low), Some(high)) = (values().reduce(f64::min), values().reduce(f64::max)) else {
+            continue;
+        };
+        let mut flags: Vec<String> = line.closed.iter().flat_map(|cell| cell_flags(cell)).collect();
+        flags.sort();
+        flags.dedup();
+        rungs.push(Rung {
+            label: line.label.clone(),
+            first: high,
+            last: low,
+            tint: Some(tint(scene, &line.label)),
+            flags: flags.join(", "),
+        });
+    }
     rungs.sort_by(|a, b| b.first.total_cmp(&a.first));
 
     let mut canvas = Canvas::default();
-    head(&mut canvas, title, "one axis, logarithmic; a limit's second dot is the pass at the end of the run");
+    head(
+        &mut canvas,
+        title,
+        "logarithmic; second dots: a limit's last pass, a subject's lowest partition count",
+    );
     let frame = Frame {
-        left: 208.0,
+        left: 222.0,
         right: WIDTH - 84.0,
         top: HEAD + 16.0,
         bottom: HEAD + 24.0 + 19.0 * rungs.len() as f64,
@@ -203,12 +214,14 @@ fn ladder(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) ->
         canvas.text(frame.left - 10.0, y + 4.0, Anchor::End, &label, &text);
         let (first, last) = (x.at(rung.first / 1e6), x.at(rung.last / 1e6));
         canvas.line((frame.left, y), (first, y), &look);
-        let hover = format!("{}: {}", rung.label, with_unit(rung.first, "B/s"));
-        canvas.dot(first, y, if rung.tint.is_some() { 4.5 } else { 3.5 }, &fill, Some(&hover));
+        let (one, other) =
+            if rung.tint.is_some() { ("highest", "lowest") } else { ("first pass", "last pass") };
+        let hover = format!("{}, {one}: {}", rung.label, with_unit(rung.first, "B/s"));
         if rung.last != rung.first {
-            let hover = format!("{}, last pass: {}", rung.label, with_unit(rung.last, "B/s"));
-            canvas.dot(last, y, 3.0, "hollow ln", Some(&hover));
+            let hover = format!("{}, {other}: {}", rung.label, with_unit(rung.last, "B/s"));
+            canvas.dot(last, y, 3.5, &format!("{fill} medium"), Some(&hover));
         }
+        canvas.dot(first, y, if rung.tint.is_some() { 4.5 } else { 3.5 }, &fill, Some(&hover));
         let end = first.max(last) + 8.0;
         let value = significant(rung.first / 1e6, 3);
         canvas.text(end, y + 4.0, Anchor::Start, &label, &value);

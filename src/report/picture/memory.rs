@@ -1,6 +1,6 @@
 //! Resident memory over partition counts, from zero, with what one more partition costs.
 
-use super::super::figures::{bytes, count, mib, or_missing, significant};
+use super::super::figures::{bytes, count, mib, or_missing, tick};
 use super::super::run::Cell;
 use super::super::statistics::slope;
 use super::super::svg::{Anchor, Canvas, Scale, spread};
@@ -39,7 +39,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
     let frame = Frame { left: 58.0, right: WIDTH - 84.0, top: HEAD + 28.0, bottom: HEIGHT - 52.0 };
     let y = Scale::from_zero(high / f64::from(1 << 20), frame.bottom, frame.top);
     let x = partitions_scale(frame, &counts);
-    y_axis(&mut canvas, frame, &y, "MiB", |v| significant(v, 3));
+    y_axis(&mut canvas, frame, &y, "MiB", tick);
     partitions_axis(&mut canvas, frame, &x, &counts);
 
     let several = scene.tested().count() > 1;
