@@ -86,6 +86,14 @@ fn headline(run: &Run) -> String {
         .iter()
         .filter_map(|row| Some((row.partitions?, shown_records_per_s(row.saturation?)?)))
         .collect();
+    let best = rows
+        .iter()
+        .filter_map(|row| Some((row, shown_records_per_s(row.saturation?)?)))
+        .max_by(|a, b| a.1.total_cmp(&b.1));
+    if let (Some((row, rate)), true) = (best, rows.iter().any(|row| row.label != rows[0].label)) {
+        let at = row.saturation.map_or(String::new(), partitions_text);
+        return format!("{}: up to {} records/s at {at}", row.label, si(rate));
+    }
     let who = run.tested().next().map_or("the run", |subject| subject.name.as_str());
     let at = |n: u64| if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", count(n)) };
     match (points.first(), points.last()) {
@@ -269,7 +277,11 @@ fn results(out: &mut String, run: &Run) {
     out.push_str("</tr><tr>");
     let starts_group = |i: usize| i > 0 && starts[i];
     for (i, name) in names.iter().enumerate() {
-        let class = if starts_group(i) { " class=\"starts\"" } else { "" };
+        let class = match (starts_group(i), table.is_text(i)) {
+            (true, _) => " class=\"starts\"",
+            (false, true) => " class=\"text\"",
+            (false, false) => "",
+        };
         out.push_str(&format!("<th{class} scope=\"col\">{}</th>", escape(name)));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
@@ -282,6 +294,9 @@ fn results(out: &mut String, run: &Run) {
             }
             if i == 0 {
                 class.push("key");
+            }
+            if table.is_text(i) {
+                class.push("text");
             }
             if cell.starts_with("FAIL") {
                 class.push("bad");

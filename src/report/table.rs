@@ -162,6 +162,10 @@ impl Table {
         out
     }
 
+    pub(super) fn is_text(&self, column: usize) -> bool {
+        self.columns[column].left
+    }
+
     /// Titles of groups with the number of columns under each, then the columns' names: for an HTML head.
     pub(super) fn head(&self) -> (Vec<(&str, usize)>, Vec<&'static str>) {
         let mut groups: Vec<(&str, usize)> = Vec::new();

@@ -103,7 +103,10 @@ fn the_page_forbids_itself_every_address() {
 
 #[test]
 fn every_picture_names_its_unit_and_durability_class() {
-    for picture in picture::pictures(&synthetic::bench(), Path::new("run.json")).expect("drawn") {
+    let source = Path::new("run.json");
+    let mut pictures = picture::pictures(&synthetic::bench(), source).expect("drawn");
+    pictures.extend(picture::pictures(&synthetic::matrix(), source).expect("drawn"));
+    for picture in pictures {
         assert!(picture.title.ends_with("(page-cache)"), "{}", picture.title);
         let unit = ["records/s", "ms", "ns", "%", "MB/s", "MiB", "count"];
         let timeline = picture.name.starts_with("timeline-"); // five strips, each with its own unit beside it
@@ -115,7 +118,7 @@ fn every_picture_names_its_unit_and_durability_class() {
 
 #[test]
 fn pictures_have_names_of_their_own() {
-    let pictures = picture::pictures(&synthetic::bench(), Path::new("run.json")).expect("drawn");
+    let pictures = picture::pictures(&synthetic::matrix(), Path::new("run.json")).expect("drawn");
     let mut names: Vec<_> = pictures.iter().map(|picture| &picture.name).collect();
     names.sort_unstable();
     names.dedup();
@@ -137,6 +140,14 @@ fn an_empty_run_still_makes_a_page_a_table_and_valid_csv() {
     assert!(html.contains("not finished"));
     assert!(table::terminal(&run, None).contains("UNVERIFIED"));
     assert_eq!(csv::cells(&run).lines().count(), 1);
+}
+
+#[test]
+fn a_run_of_limits_alone_shows_them() {
+    let run = Run { kind: "limits".into(), limits: synthetic::bench().limits, ..Run::default() };
+    let html = page::html(&run, Path::new("run.json")).expect("drawn");
+    assert!(html.contains("id=\"roofs\"") && html.contains("loopback-ping-pong"));
+    assert!(table::terminal(&run, None).contains("limit     memcpy, 1 GiB"));
 }
 
 #[test]
@@ -274,4 +285,8 @@ fn a_run_to_look_at() {
     fs::create_dir_all(&small).expect("made");
     fs::write(small.join("run.json"), synthetic::sweep(&[1, 16], 2).to_json()).expect("written");
     rebuild(&small).expect("rebuilt");
+    let matrix = folder.join("matrix");
+    fs::create_dir_all(&matrix).expect("made");
+    fs::write(matrix.join("run.json"), synthetic::matrix().to_json()).expect("written");
+    println!("{}", report(&[matrix], &Form::Rebuild).expect("rebuilt"));
 }

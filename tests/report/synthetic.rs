@@ -115,6 +115,27 @@ pub fn sweep(partitions: &[u64], seconds: u64) -> Run {
     run
 }
 
+/// Three record sizes beside the partition counts: lines that differ in more than their subject.
+pub fn matrix() -> Run {
+    let mut whole = sweep(&[1, 16, 1024], 2);
+    whole.cells.retain(|cell| cell.role != Role::Anchor);
+    let (cells, blocks) = (std::mem::take(&mut whole.cells), std::mem::take(&mut whole.blocks));
+    for (bytes, factor) in [(100, 0.62), (1024, 1.0), (10_240, 1.31)] {
+        let name = |id: &str| format!("{id}-{bytes}");
+        for cell in &cells {
+            let mut cell = Cell { id: name(&cell.id), ..cell.clone() };
+            cell.parameters.record_bytes = Some(bytes);
+            cell.parameters.batch_bytes = Some(bytes * BATCH);
+            let records = cell.records_per_s.expect("all have one") * factor * 1024.0 / bytes as f64;
+            cell.records_per_s = Some(records);
+            cell.bytes_per_s = Some(records * bytes as f64);
+            whole.cells.push(cell);
+        }
+        whole.blocks.extend(blocks.iter().map(|block| Block { cell: name(&block.cell), ..block.clone() }));
+    }
+    whole
+}
+
 fn base(id: &str, partitions: u64, loop_kind: Loop, role: Role) -> Cell {
     Cell {
         id: id.into(),

@@ -14,7 +14,7 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
     let cells: Vec<(usize, &str, &Cell)> = scene
         .tested()
         .enumerate()
-        .flat_map(|(place, line)| line.closed.iter().map(move |cell| (place, line.label.as_str(), *cell)))
+        .flat_map(|(place, line)| line.closed.iter().map(move |cell| (place, line.short.as_str(), *cell)))
         .filter(|(_, _, cell)| cell.rate_efficiency.is_some() || cell.cpu_efficiency.is_some())
         .collect();
     if cells.is_empty() {
@@ -35,8 +35,9 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
     canvas.rect(150.0, HEAD + 2.0, 11.0, 11.0, "f0 pale", None);
     canvas.text(166.0, HEAD + 11.5, Anchor::Start, "tick", "records/s (≤: the null broker was client-bound)");
 
+    let several = scene.tested().count() > 1;
     let frame = Frame {
-        left: if scene.tested().count() > 1 { 120.0 } else { 58.0 },
+        left: if several { 176.0 } else { 58.0 },
         right: WIDTH - 96.0,
         top: HEAD + 30.0,
         bottom: HEAD + 30.0 + 44.0 * cells.len() as f64 + 6.0,
@@ -55,8 +56,8 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
     for (i, (place, label, cell)) in cells.iter().enumerate() {
         let top = frame.top + 8.0 + 44.0 * i as f64;
         let partitions = or_missing(cell.parameters.partitions, count);
-        let text =
-            if scene.tested().count() > 1 { format!("{label} {partitions}") } else { partitions.clone() };
+        let text = if several { format!("{label}, {partitions}") } else { partitions.clone() };
+        let text = super::throughput::wrapped(&text, frame.left - 20.0)[0].clone();
         canvas.text(frame.left - 8.0, top + 20.0, Anchor::End, "tick", &text);
         let upper = cell.rate_efficiency_is_upper_bound == Some(true);
         let tint = colour(*place);
@@ -175,7 +176,7 @@ fn ladder(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) ->
         flags.sort();
         flags.dedup();
         rungs.push(Rung {
-            label: line.label.clone(),
+            label: line.short.clone(),
             first: high,
             last: low,
             tint: Some(tint(scene, &line.label)),
@@ -267,7 +268,10 @@ fn roofline(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) 
     );
     y_axis(&mut canvas, frame, &y, "MB/s", si);
     canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), "axis");
-    for tick in x.ticks().into_iter().step_by(2) {
+    let ticks = x.ticks();
+    // About 60 px hold the longest label.
+    let every = (ticks.len() as f64 * 60.0 / (frame.right - frame.left)).ceil().max(1.0) as usize;
+    for tick in ticks.into_iter().step_by(every) {
         canvas.text(x.at(tick), frame.bottom + 17.0, Anchor::Middle, "tick", &bytes(tick));
     }
     canvas.text(

@@ -97,6 +97,8 @@ struct Detail<'a> {
     label: String,
     /// The same without the load.
     place: String,
+    /// `Line::short` of its line.
+    short: String,
     histograms: Vec<Option<Hdr<u64>>>,
 }
 
@@ -128,9 +130,15 @@ impl<'a> Scene<'a> {
                     })?;
                     histograms.push(hdr);
                 }
-                let who = if several { format!("{}: ", line.label) } else { String::new() };
+                let who = if several { format!("{}, ", line.short) } else { String::new() };
                 let place = format!("{who}{}", partitions_text(cell));
-                details.push(Detail { cell, label: format!("{place}{}", load(cell)), place, histograms });
+                details.push(Detail {
+                    cell,
+                    label: format!("{place}{}", load(cell)),
+                    place,
+                    short: line.short.clone(),
+                    histograms,
+                });
             }
         }
         details.sort_by_key(|detail| detail.cell.loop_kind == Loop::Closed);

@@ -84,7 +84,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
             point(&mut canvas, cell, at(cell), &tint, &line.label, x, frame);
         }
         if let Some((_, last)) = points.iter().flatten().next_back() {
-            labels.push((*last, line.label.clone(), tint));
+            labels.push((*last, line.short.clone(), tint));
         }
         for cell in &line.closed {
             picture.rows.push(vec![
@@ -98,10 +98,14 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
         }
     }
     let offset = if factor.is_some() { 44.0 } else { 10.0 };
-    let places =
-        spread(&labels.iter().map(|(y, _, _)| *y).collect::<Vec<_>>(), 15.0, frame.top, frame.bottom);
-    for ((_, label, tint), at) in labels.iter().zip(places) {
-        for (i, part) in wrapped(label, WIDTH - frame.right - offset - 4.0).iter().enumerate() {
+    let parts: Vec<Vec<String>> =
+        labels.iter().map(|(_, label, _)| wrapped(label, WIDTH - frame.right - offset - 4.0)).collect();
+    let tallest = parts.iter().map(Vec::len).max().unwrap_or(1) as f64;
+    let wanted: Vec<f64> = labels.iter().map(|(y, _, _)| *y).collect();
+    let lowest = frame.bottom + 8.0 - 13.0 * (tallest - 1.0);
+    let places = spread(&wanted, 2.0 + 13.0 * tallest, frame.top - 6.0, lowest);
+    for (((_, _, tint), parts), at) in labels.iter().zip(&parts).zip(places) {
+        for (i, part) in parts.iter().enumerate() {
             let class = format!("label f{tint}");
             canvas.text(frame.right + offset, at + 4.0 + 13.0 * i as f64, Anchor::Start, &class, part);
         }
