@@ -21,6 +21,7 @@ pub mod probe;
 pub mod process;
 pub mod ring;
 pub mod socket;
+pub mod storage;
 
 pub use buffer::Lease;
 pub use disk::{Disk, File, OpenMode, OsDisk};
