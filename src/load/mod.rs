@@ -7,15 +7,23 @@
 //! Reading order: `plan`, `schedule`, `batch_pool`, `worker`, `verify`, `outcome`; `null_broker` is the server that
 //! does the least possible work.
 
-use std::ops::ControlFlow;
-
 pub mod batch_pool;
+mod consumer;
+pub mod control;
+mod fetch_stream;
+pub mod null_broker;
 pub mod outcome;
 pub mod plan;
+mod producer;
+pub mod random;
+mod run;
+pub mod schedule;
 pub mod verify;
+mod worker;
 
 pub use outcome::{Anomaly, AnomalyKind, Ended, Histogram, Outcome, Phase, Progress, Second, Verification};
 pub use plan::{Acks, Arrivals, Consumers, Plan, Producers, Topic, VerifyMode};
+pub use run::{audit, run};
 pub use verify::Ledger;
 
 /// Why a run could not be made. What the broker did wrong during a run is in the outcome instead.
@@ -35,21 +43,4 @@ pub enum LoadError {
     Timeout { what: String, seconds: u64 },
     #[error("a worker of the generator ended with a panic: {0}")]
     Panic(String),
-}
-
-/// Runs the plan to its end: creates the topic, loads, drains, verifies, deletes the topic.
-///
-/// `progress` is called on the calling thread, when a phase begins and once a second; `Break` ends the run early and
-/// in order. The broker's misbehaviour is in the outcome; an error means that there is no outcome.
-pub fn run(plan: &Plan, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Outcome, LoadError> {
-    plan.check()?;
-    let _ = progress(Progress::Phase { phase: Phase::Prepare, at_ns: 0 });
-    Err(LoadError::Plan("the workers of the generator are not part of this build".into()))
-}
-
-/// Reads the whole topic again, for instance after the broker was killed and started again, and holds it against what
-/// was acknowledged. `complete` in the answer says whether the end was reached.
-pub fn audit(plan: &Plan, _ledger: &Ledger) -> Result<Verification, LoadError> {
-    plan.check()?;
-    Err(LoadError::Plan("the workers of the generator are not part of this build".into()))
 }
