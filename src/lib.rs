@@ -16,4 +16,5 @@ pub mod producer;
 pub mod reactor;
 pub mod report;
 pub mod rig;
+pub mod tools;
 pub mod wire;
