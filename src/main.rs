@@ -22,6 +22,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Broker(BrokerArguments),
+    Topics(ringdaw::tools::topics::TopicsArgs),
     Bench(Box<ringdaw::rig::cli::BenchArgs>),
 }
 
@@ -41,6 +42,7 @@ struct BrokerArguments {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Broker(arguments) => run_broker(&arguments),
+        Command::Topics(arguments) => ringdaw::tools::topics::run(arguments),
         Command::Bench(arguments) => ringdaw::rig::cli::run(*arguments),
     }
 }
