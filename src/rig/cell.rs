@@ -15,6 +15,8 @@ use crate::report::statistics::{self, Quantile};
 pub const HEADROOM_MIN: f64 = 1.2;
 const HEADROOM_GOOD: f64 = 2.0;
 const BUSY: f64 = 0.95;
+/// A rate that moves further than this within its window had not settled.
+const DRIFT_MAX: f64 = 0.2;
 
 /// What remains of a block once its histograms are merged: enough to add blocks up.
 #[derive(Clone, Debug)]
@@ -46,6 +48,7 @@ pub struct Collected {
     flags: Vec<String>,
     counts: Option<(Counts, u64)>,
     passed: bool,
+    broken: bool,
     broker_cores: usize,
 }
 
@@ -65,6 +68,7 @@ impl Collected {
             flags: Vec::new(),
             counts: None,
             passed: true,
+            broken: false,
             broker_cores: broker_cores.max(1),
         }
     }
@@ -76,6 +80,11 @@ impl Collected {
     /// False once a block of this cell failed verification.
     pub fn passed(&self) -> bool {
         self.passed
+    }
+
+    /// True once the subject ended a connection.
+    pub fn broken(&self) -> bool {
+        self.broken
     }
 
     pub fn is_void(&self) -> bool {
@@ -118,7 +127,11 @@ impl Collected {
             stalls(outcome).into_iter().map(|stall| Stall { start_ns: zero_ns + stall.start_ns, ..stall }),
         );
         self.verification.add(&verification(&outcome.verification, &self.spec.id, &ran.topic));
-        self.passed &= outcome.verification.passed() && ended_in_order(&outcome.ended);
+        let broken = matches!(outcome.ended, Ended::Disconnected(_));
+        self.broken |= broken;
+        // What a broken connection kept from being read is the subject's failure, not a loss that was proven.
+        self.passed &=
+            if broken { outcome.verification.anomalies() == 0 } else { outcome.verification.passed() };
         self.note(outcome, &ran.block.void_reasons);
     }
 
@@ -141,6 +154,9 @@ impl Collected {
         for (code, count) in &outcome.counts.errors {
             let name = crate::wire::error_code::ErrorCode::from_code(*code).name();
             say(format!("errors: {count} batches refused with {code} {name}"));
+        }
+        if let Some(drift) = drift(outcome).filter(|drift| drift.abs() > DRIFT_MAX) {
+            say(format!("not-steady: the rate moved by {:+.0} % within the window", drift * 100.0));
         }
         if !outcome.verification.complete && outcome.verification.mode != "none" {
             say("not everything could be read back".to_owned());
@@ -292,6 +308,25 @@ impl Collected {
     }
 }
 
+/// How far the acknowledged rate moved over the window, as a share of its mean, by the median of slopes; one odd
+/// second does not count. None with fewer than five whole seconds.
+fn drift(outcome: &Outcome) -> Option<f64> {
+    let points: Vec<(f64, f64)> = outcome
+        .series
+        .iter()
+        .filter(|second| second.phase == load::Phase::Measure && second.duration_ns > 900_000_000)
+        .map(|second| {
+            (second.start_ns as f64 / 1e9, second.acked_records as f64 * 1e9 / second.duration_ns as f64)
+        })
+        .collect();
+    let (first, last) = (points.first()?, points.last()?);
+    let mean = points.iter().map(|(_, rate)| rate).sum::<f64>() / points.len() as f64;
+    if points.len() < 5 || mean <= 0.0 {
+        return None;
+    }
+    Some(statistics::slope(&points)? * (last.0 - first.0) / mean)
+}
+
 /// Separate episodes of requests slower than p99.9; none where p99.9 itself has no support.
 fn stalls(outcome: &Outcome) -> Vec<Stall> {
     /// Slow requests closer than this had one cause.
@@ -348,13 +383,6 @@ fn five_of(outcome: &Outcome) -> [&load::Histogram; 5] {
         &outcome.e2e_response,
         &outcome.e2e_service,
     ]
-}
-
-fn ended_in_order(ended: &Ended) -> bool {
-    match ended {
-        Ended::Completed | Ended::BytesMax | Ended::Overloaded | Ended::Interrupted => true,
-        Ended::Disconnected(_) => false,
-    }
 }
 
 /// As `run.json` counts: what a poll did wrong stands with the order, what one group did not see with the losses.

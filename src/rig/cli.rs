@@ -19,6 +19,7 @@ use super::session::{Cores, Exit, Failure, Session, Settings};
 use super::subject::{Durability, Kind};
 use super::value::{self, Rate};
 use super::workload;
+use crate::load::null_broker;
 use crate::reactor::pin;
 use crate::report::folder::{self, Form};
 use crate::report::run::{self, Role, Run};
@@ -93,14 +94,17 @@ enum BenchCommand {
     /// The null broker as a process: what the rig starts as the roof
     #[command(hide = true)]
     NullBroker {
-        #[arg(long, default_value = "sendfile")]
-        variant: String,
-        #[arg(long, default_value = "127.0.0.1:9092")]
-        listen: std::net::SocketAddr,
         #[arg(long)]
-        data_dir: PathBuf,
+        variant: null_broker::Variant,
         #[arg(long)]
-        fault: Vec<String>,
+        port: u16,
+        /// Where partitions are kept
+        #[arg(long)]
+        files: PathBuf,
+        #[arg(long)]
+        sync: bool,
+        #[arg(long)]
+        plant: Vec<null_broker::Fault>,
     },
 }
 
@@ -177,8 +181,18 @@ struct Options {
 /// Runs the command and prints what went wrong, if anything did.
 pub fn run(args: BenchArgs) -> ExitCode {
     let result = match &args.command {
-        Some(BenchCommand::NullBroker { variant, listen, data_dir, fault }) => {
-            return null_broker(variant, *listen, data_dir, fault);
+        Some(BenchCommand::NullBroker { variant, port, files, sync, plant }) => {
+            null_broker::run(null_broker::Options {
+                port: *port,
+                data_dir: files.clone(),
+                variant: *variant,
+                core: None,
+                sync: *sync,
+                fault: plant.clone(),
+                seed: args.options.seed,
+            })
+            .map(|()| Exit::Done)
+            .map_err(|error| Failure { exit: Exit::SubjectFailed, text: error.to_string() })
         }
         Some(BenchCommand::Report { runs, md, csv, svg }) => {
             let form = match (md, csv, svg) {
@@ -348,6 +362,14 @@ impl Options {
             return Err(usage("--repeat 0: at least one block is needed".to_owned()));
         }
         let subject: Kind = self.subject.parse().map_err(|text| usage(format!("--subject {text}")))?;
+        let variants = (self.null != "none").then_some(&self.null);
+        let own = if let Kind::NullBroker(variant) = &subject { Some(variant) } else { None };
+        for variant in variants.into_iter().chain(own) {
+            variant.parse::<null_broker::Variant>().map_err(usage)?;
+        }
+        for fault in &self.fault {
+            fault.parse::<null_broker::Fault>().map_err(usage)?;
+        }
         for line in &self.overrides {
             if !line.contains('=') {
                 return Err(usage(format!("--override {line}: write KEY=VALUE")));
@@ -602,8 +624,4 @@ fn replay(cell: &mut CellSpec, stored: &run::Cell) {
         (run::Loop::Open, Some(rate)) => crate::load::Arrivals::Constant { records_per_s: rate },
         _ => crate::load::Arrivals::Closed,
     };
-}
-
-fn null_broker(_: &str, _: std::net::SocketAddr, _: &Path, _: &[String]) -> ExitCode {
-    ExitCode::from(2)
 }

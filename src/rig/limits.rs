@@ -102,6 +102,32 @@ pub fn measure(plan: &Measure, say: &mut dyn FnMut(&str)) -> Vec<Limit> {
     limits.found
 }
 
+/// The disk rows as jobs for `fio`, to be run in an empty directory of the file system under test.
+pub fn fio_jobs(plan: &Measure) -> String {
+    let core = plan.broker_cores.first().copied().unwrap_or(0);
+    let seconds = (plan.budget / SHARES).as_secs_f64().ceil().max(1.0);
+    let bytes = plan.batch_bytes;
+    let direct = bytes.next_multiple_of(crate::reactor::limits::DIRECT_ALIGNMENT);
+    let mut text = format!(
+        "[global]\nrw=write\nthread\ntime_based\nruntime={seconds:.0}\nsize=1g\ncpus_allowed={core}\nstonewall\n"
+    );
+    let mut files: Vec<u64> = plan.files.clone();
+    files.sort_unstable();
+    files.dedup();
+    for count in [files.first(), files.last().filter(|_| files.len() > 1)].into_iter().flatten() {
+        text.push_str(&format!(
+            "\n[pwrite-grow-{count}]\nioengine=psync\nbs={bytes}\nnrfiles={count}\nfile_service_type=roundrobin\n"
+        ));
+    }
+    for depth in [1, 8] {
+        text.push_str(&format!(
+            "\n[direct-write-depth-{depth}]\nioengine=io_uring\ndirect=1\niodepth={depth}\nbs={direct}\n"
+        ));
+    }
+    text.push_str(&format!("\n[fdatasync]\nioengine=psync\nbs={bytes}\nfdatasync=1\n"));
+    text
+}
+
 struct Limits<'a> {
     plan: &'a Measure,
     found: Vec<Limit>,

@@ -174,6 +174,8 @@ pub struct Session<'a> {
     position: u64,
     missed_slo: bool,
     unverified: bool,
+    /// The subject ended a connection.
+    broken: bool,
     /// Cells that are void or client-bound: what `--strict` looks at.
     doubtful: u64,
     live: &'a mut dyn Live,
@@ -219,6 +221,7 @@ impl<'a> Session<'a> {
             position: 0,
             missed_slo: false,
             unverified: false,
+            broken: false,
             doubtful: 0,
             live,
         })
@@ -247,6 +250,11 @@ impl<'a> Session<'a> {
             budget,
             pass,
         };
+        // For those who want a second opinion on the disk rows.
+        let jobs = self.opened().path().join("config").join("disk.fio");
+        if let Err(error) = fs::write(&jobs, limits::fio_jobs(&measure)) {
+            self.flag(format!("{} could not be written: {error}", jobs.display()));
+        }
         let live = &mut self.live;
         let found = limits::measure(&measure, &mut |what| live.step(&format!("limits: {what}")));
         self.run.limits.extend(found);
@@ -325,6 +333,11 @@ impl<'a> Session<'a> {
             self.flag(text);
         }
         let ran = ran?;
+        if let (Some(flushes), Some(entry)) =
+            (ran.window.device.flushes, self.run.subjects.iter_mut().find(|known| known.name == name))
+        {
+            entry.durability.device_flushes = Some(entry.durability.device_flushes.unwrap_or(0) + flushes);
+        }
         collected.add(&ran, self.started_ns);
         self.run.verification.add(&super::cell::verification(
             &ran.outcome.verification,
@@ -345,6 +358,7 @@ impl<'a> Session<'a> {
 
     fn keep(&mut self, collected: &Collected, cell: Cell) {
         self.unverified |= !collected.passed();
+        self.broken |= collected.broken();
         self.missed_slo |= cell.flags.iter().any(|flag| flag.starts_with("SLO missed"));
         if cell.role == Role::Sweep && (collected.is_void() || cell.client_bound == Some(true)) {
             self.doubtful += 1;
@@ -660,9 +674,13 @@ impl<'a> Session<'a> {
         random: bool,
         anchor_every: usize,
     ) -> Result<(), Failure> {
-        let windows = self.settings.windows;
+        let mut windows = self.settings.windows;
         let variant = self.settings.null_variant.clone();
         let subject = self.settings.subject.clone();
+        // A short run does not spend longer on the machine than on its subject.
+        let cells_s = cells.iter().map(CellSpec::duration_s).sum::<f64>();
+        windows.limits_start = windows.limits_start.min(Duration::from_secs_f64(0.3 * cells_s));
+        windows.limits_end = windows.limits_end.min(Duration::from_secs_f64(0.15 * cells_s));
         if random {
             Sequence::new(self.settings.seed, "cell order").shuffle(&mut cells);
         }
@@ -774,6 +792,7 @@ impl<'a> Session<'a> {
         }
         match failure.map(|failure| failure.exit) {
             Some(exit) => exit,
+            None if self.broken => Exit::SubjectFailed,
             None if self.settings.strict && self.doubtful > 0 => Exit::NotValid,
             None if self.missed_slo => Exit::SloMissed,
             None => Exit::Done,
@@ -794,11 +813,6 @@ impl<'a> Session<'a> {
         });
         let missed: Vec<String> = missed.collect();
         self.run.verdicts.extend(missed);
-        let void = self.run.blocks.iter().filter(|block| !block.void_reasons.is_empty()).count();
-        if void > 0 {
-            let blocks = self.run.blocks.len();
-            self.flag(format!("void: {void} of {blocks} blocks were disturbed from outside"));
-        }
         let bound =
             self.run.cells.iter().filter(|c| c.client_bound == Some(true) && c.role == Role::Sweep).count();
         if bound > 0 {

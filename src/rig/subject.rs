@@ -399,10 +399,13 @@ fn ringdaw(recipe: &Recipe) -> Result<Prepared, SubjectError> {
 fn null_broker(recipe: &Recipe, variant: &str) -> Result<Prepared, SubjectError> {
     let port = free_port()?;
     let mut command = Command::new(own_executable()?);
-    command.args(["bench", "null-broker", "--variant", variant, "--listen", &format!("127.0.0.1:{port}")]);
-    command.arg("--data-dir").arg(recipe.data_directory.join("log"));
+    command.args(["bench", "null-broker", "--variant", variant, "--port", &port.to_string()]);
+    if recipe.durability == Durability::Sync {
+        command.arg("--sync");
+    }
+    command.arg("--files").arg(recipe.data_directory.join("log"));
     for fault in &recipe.faults {
-        command.args(["--fault", fault]);
+        command.args(["--plant", fault]);
     }
     Ok((command, local(port), None))
 }

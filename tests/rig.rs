@@ -1,0 +1,463 @@
+//! The rig's self-tests (RIG section 20, step 1): faults are injected and the reading is checked.
+//!
+//! They run live, against the null broker, through the command line as a user would. What depends on time is judged
+//! only in a block that nothing from outside disturbed, and gets three attempts: a busy machine proves nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use ringdaw::reactor::{pin, process};
+use serde_json::Value;
+
+const RINGDAW: &str = env!("CARGO_BIN_EXE_ringdaw");
+
+/// A directory of its own on the build's file system: the system's temporary folder may be tmpfs.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+struct Finished {
+    output: Output,
+    run: Option<Value>,
+    folder: Option<PathBuf>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        Bench { folder: tempfile::tempdir_in(root).expect("a directory beside the build") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(RINGDAW);
+        command.arg("bench").args(arguments);
+        command.arg("--data-dir").arg(self.path("data")).arg("--out").arg(self.path("results"));
+        command.args(["--plain", "--allow-tmpfs"]);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Finished {
+        let output = self.command(arguments).stdin(Stdio::null()).output().expect("the program starts");
+        self.finished(output)
+    }
+
+    fn finished(&self, output: Output) -> Finished {
+        let folder = std::fs::read_dir(self.path("results"))
+            .ok()
+            .and_then(|entries| entries.flatten().map(|entry| entry.path()).max());
+        let run = folder.as_ref().and_then(|folder| {
+            let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
+            Some(serde_json::from_str(&text).expect("run.json is JSON"))
+        });
+        Finished { output, run, folder }
+    }
+}
+
+impl Finished {
+    fn code(&self) -> i32 {
+        self.output.status.code().expect("the rig is not killed")
+    }
+
+    fn said(&self) -> String {
+        format!(
+            "exit {:?}\n{}{}",
+            self.output.status.code(),
+            String::from_utf8_lossy(&self.output.stdout),
+            String::from_utf8_lossy(&self.output.stderr)
+        )
+    }
+
+    fn run(&self) -> &Value {
+        self.run.as_ref().unwrap_or_else(|| panic!("no run.json\n{}", self.said()))
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.as_deref().unwrap_or_else(|| panic!("no run folder\n{}", self.said()))
+    }
+
+    fn sweep_cell(&self) -> &Value {
+        let cells = self.run()["cells"].as_array().expect("cells");
+        cells
+            .iter()
+            .find(|cell| cell["role"] == "sweep")
+            .unwrap_or_else(|| panic!("no cell\n{}", self.said()))
+    }
+
+    /// Why the blocks of the cell mean nothing, if they do.
+    fn void_reasons(&self) -> Vec<String> {
+        let id = &self.sweep_cell()["id"];
+        let blocks = self.run()["blocks"].as_array().expect("blocks");
+        let of_cell = blocks.iter().filter(|block| block["cell"] == *id);
+        of_cell
+            .flat_map(|block| block["void_reasons"].as_array().cloned().unwrap_or_default())
+            .map(|reason| reason.as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+}
+
+fn ms(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN) / 1e6
+}
+
+/// One test at a time: on a small machine two of them are each other's competitors.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    // A test that failed while it held the lock says nothing about the next one.
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Three attempts at something that a busy machine can spoil. `attempt` says what was wrong, or that the machine was.
+fn three_times(what: &str, attempt: impl Fn() -> Result<(), Judgement>) {
+    let mut wrong = Vec::new();
+    let mut disturbed = 0;
+    for _ in 0..3 {
+        match attempt() {
+            Ok(()) => return,
+            Err(Judgement::Wrong(text)) => wrong.push(text),
+            Err(Judgement::Disturbed(text)) => {
+                disturbed += 1;
+                eprintln!("{what}: not judged, the machine was busy: {text}");
+            }
+        }
+    }
+    // A reading that is wrong three times is wrong; a machine that was never quiet proves nothing.
+    assert!(disturbed > 0, "{what}: wrong three times:\n{}", wrong.join("\n"));
+}
+
+enum Judgement {
+    Wrong(String),
+    Disturbed(String),
+}
+
+const SMALL: &str = "version: 1
+name: small
+topics:
+  - {name: small, partitions: 4}
+records:
+  bytes: 100
+producers:
+  - {name: steady, topic: small, count: 2, in_flight: 2, batch_records: 4, rate: 4k/s}
+consumers:
+  - {name: tail, topic: small}
+phases:
+  - {name: warmup, duration: 200ms}
+  - {name: measured, duration: 1s, measure: true}
+";
+
+fn small(bench: &Bench) -> String {
+    let path = bench.path("small.yaml");
+    std::fs::write(&path, SMALL).expect("a file");
+    path.display().to_string()
+}
+
+#[test]
+fn a_pause_of_the_subject_stands_in_the_percentiles_as_arithmetic_says() {
+    let _alone = alone();
+    // Response time at quantile q: S - (1-q) * T * (1 - R/C), for a pause S in a window T at load R of capacity C.
+    const STALL_MS: f64 = 200.0;
+    const WINDOW_MS: f64 = 10_000.0;
+    const RATE: f64 = 2000.0;
+    three_times("pause", || {
+        let bench = Bench::new();
+        let capacity = bench.run(&[
+            "run",
+            "@stall",
+            "--subject",
+            "null-broker",
+            "--null",
+            "none",
+            "--quick",
+            "--set",
+            "faults=[]",
+            "--set",
+            "producers.steady.arrivals=closed",
+            "--set",
+            "producers.steady.in_flight=20",
+        ]);
+        assert_eq!(capacity.code(), 0, "{}", capacity.said());
+        let capacity = capacity.sweep_cell()["records_per_s"].as_f64().expect("a rate");
+        let bench = Bench::new();
+        let done =
+            bench.run(&["run", "@stall", "--subject", "null-broker", "--null", "none", "--cores", &cores()]);
+        assert_eq!(done.code(), 0, "{}", done.said());
+        let cell = done.sweep_cell();
+        if !done.void_reasons().is_empty() {
+            return Err(Judgement::Disturbed(done.void_reasons().join("; ")));
+        }
+        let response = &cell["produce_response_ns"];
+        let mut wrong = Vec::new();
+        for (name, quantile) in [("p99", 0.99), ("p99_9", 0.999)] {
+            let expected = STALL_MS - (1.0 - quantile) * WINDOW_MS * (1.0 - RATE / capacity);
+            let seen = ms(&response[name]);
+            let error = (seen - expected).abs();
+            if error.is_nan() || error > (expected * 0.05).max(2.0) {
+                wrong.push(format!(
+                    "{name} is {seen:.1} ms, expected {expected:.1} (capacity {capacity:.0}/s)"
+                ));
+            }
+        }
+        let max = ms(&response["max"]);
+        if max < 199.0 {
+            wrong.push(format!("max is {max:.1} ms"));
+        }
+        let long = cell["stalls"].as_array().expect("stalls");
+        let long = long.iter().filter(|stall| ms(&stall["duration_ns"]) > 100.0).count();
+        if long != 1 {
+            wrong.push(format!("{long} long stalls instead of one: {}", cell["stalls"]));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Judgement::Wrong(wrong.join("; "))) }
+    });
+}
+
+/// The first core serves, the last one asks; on one core both do.
+fn cores() -> String {
+    let usable = pin::usable_cores();
+    format!("broker={},load={}", usable[0], usable[usable.len() - 1])
+}
+
+#[test]
+fn the_closed_loop_hides_the_same_pause_from_all_but_the_maximum() {
+    let _alone = alone();
+    three_times("closed loop", || {
+        let bench = Bench::new();
+        let done = bench.run(&[
+            "run",
+            "@stall",
+            "--subject",
+            "null-broker",
+            "--null",
+            "none",
+            "--set",
+            "producers.steady.arrivals=closed",
+            "--set",
+            "producers.steady.in_flight=1",
+            "--duration",
+            "4s",
+            "--set",
+            "faults=[{at: 2s, kind: pause, duration: 200ms}]",
+        ]);
+        assert_eq!(done.code(), 0, "{}", done.said());
+        if !done.void_reasons().is_empty() {
+            return Err(Judgement::Disturbed(done.void_reasons().join("; ")));
+        }
+        let service = &done.sweep_cell()["produce_service_ns"];
+        assert_eq!(
+            done.sweep_cell()["produce_response_ns"]["p99"],
+            Value::Null,
+            "a closed loop has no response time"
+        );
+        let (p99, max) = (ms(&service["p99"]), ms(&service["max"]));
+        if p99 < 50.0 && max >= 199.0 {
+            Ok(())
+        } else {
+            Err(Judgement::Wrong(format!("p99 {p99:.1} ms, max {max:.1} ms")))
+        }
+    });
+}
+
+#[test]
+fn every_planted_anomaly_is_found_and_ends_with_code_3() {
+    let _alone = alone();
+    for (fault, kinds) in [
+        ("drop", &["lost-write", "poll-skip"][..]),
+        ("duplicate", &["duplicate"]),
+        ("reorder", &["reordered"]),
+        ("wrong-offset", &["wrong-offset"]),
+        ("corrupt", &["corrupt"]),
+    ] {
+        let bench = Bench::new();
+        let file = small(&bench);
+        let done = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none", "--fault", fault]);
+        assert_eq!(done.code(), 3, "{fault}: {}", done.said());
+        let anomalies = done.run()["verification"]["first_anomalies"].as_array().expect("anomalies");
+        let found =
+            anomalies.iter().find(|anomaly| kinds.contains(&anomaly["kind"].as_str().unwrap_or_default()));
+        let found = found.unwrap_or_else(|| panic!("{fault}: none of {kinds:?} in {anomalies:?}"));
+        assert!(found["partition"].is_i64(), "{fault}: {found}");
+        assert!(found["offset"].is_i64(), "{fault}: {found}");
+        assert_eq!(done.run()["exit_code"], 3);
+        assert!(String::from_utf8_lossy(&done.output.stdout).contains("FAIL"), "{fault}: {}", done.said());
+    }
+}
+
+#[test]
+fn a_sound_run_is_verified_and_leaves_everything_in_its_folder() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let done = bench.run(&["run", &file, "--subject", "null-broker"]);
+    assert_eq!(done.code(), 0, "{}", done.said());
+    let verification = &done.run()["verification"];
+    assert_eq!(verification["acked"], verification["read"], "{verification}");
+    assert_eq!(verification["lost"], 0);
+    for file in ["plan.json", "run.json", "cells.csv", "series.csv", "report.html"] {
+        assert!(done.folder().join(file).is_file(), "{file} is missing");
+    }
+    assert!(!bench.path("data").exists(), "data is left behind");
+}
+
+#[test]
+fn an_unknown_key_ends_with_code_2_its_line_and_the_nearest_key() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let path = bench.path("typo.yaml");
+    std::fs::write(&path, SMALL.replace("partitions: 4", "partitons: 4")).expect("a file");
+    let done = bench.run(&["run", &path.display().to_string()]);
+    assert_eq!(done.code(), 2);
+    let said = String::from_utf8_lossy(&done.output.stderr);
+    assert!(
+        said.contains("typo.yaml:4: unknown key partitons in a topic; did you mean partitions?"),
+        "{said}"
+    );
+    assert!(done.folder.is_none(), "nothing runs and nothing is written");
+}
+
+#[test]
+fn rebuilding_a_stored_run_gives_the_same_bytes_and_the_page_needs_no_network() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let done = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none"]);
+    assert_eq!(done.code(), 0, "{}", done.said());
+    let read = |name: &str| std::fs::read(done.folder().join(name)).expect(name);
+    let names = ["cells.csv", "series.csv", "report.html"];
+    let before = names.map(read);
+    for name in names {
+        std::fs::remove_file(done.folder().join(name)).expect(name);
+    }
+    let rebuilt =
+        Command::new(RINGDAW).args(["bench", "report"]).arg(done.folder()).output().expect("starts");
+    assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+    for (name, before) in names.iter().zip(before) {
+        assert_eq!(read(name), before, "{name} differs");
+    }
+    let page = String::from_utf8(read("report.html")).expect("text");
+    for start in ["http://", "https://"] {
+        for (at, _) in page.match_indices(start) {
+            let address: String = page[at..].chars().take_while(|c| !"\"'<> )".contains(*c)).collect();
+            assert_eq!(address, "http://www.w3.org/2000/svg", "an external address in the page");
+        }
+    }
+}
+
+#[test]
+fn a_competitor_on_either_core_makes_the_block_void_and_never_a_slow_broker() {
+    let _alone = alone();
+    let usable = pin::usable_cores();
+    for core in [usable[0], usable[usable.len() - 1]] {
+        let mut competitor = Command::new("sh");
+        competitor.args(["-c", "while :; do :; done"]).stdin(Stdio::null());
+        process::isolate(&mut competitor, &[core]);
+        let mut competitor = competitor.spawn().expect("a shell");
+        let bench = Bench::new();
+        let file = small(&bench);
+        let done = bench.run(&[
+            "run",
+            &file,
+            "--subject",
+            "null-broker",
+            "--null",
+            "none",
+            "--cores",
+            &cores(),
+            "--strict",
+        ]);
+        competitor.kill().expect("the competitor is ours");
+        competitor.wait().expect("the competitor is ours");
+        let reasons = done.void_reasons();
+        assert!(
+            reasons.iter().any(|reason| reason.contains("other processes")),
+            "{reasons:?}\n{}",
+            done.said()
+        );
+        assert_eq!(done.code(), 4, "--strict turns a void block into a failed run: {}", done.said());
+    }
+}
+
+#[test]
+fn without_privileges_the_run_passes_and_missing_figures_are_null() {
+    let _alone = alone();
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    let bench = Bench::new();
+    let file = small(&bench);
+    let arguments = ["run", &file, "--subject", "null-broker", "--null", "none"];
+    let done = if is_root() {
+        // The program and the directory must be reachable for somebody without rights.
+        let program = bench.path("program");
+        std::fs::copy(RINGDAW, &program).expect("a copy");
+        let open = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("our own file");
+        };
+        open(&program, 0o755);
+        open(bench.folder.path(), 0o777);
+        let mut command = bench.command(&arguments);
+        let mut unprivileged = Command::new(&program);
+        unprivileged.args(command.get_args()).uid(NOBODY).gid(NOBODY).current_dir(bench.folder.path());
+        match unprivileged.stdin(Stdio::null()).output() {
+            Ok(output) if output.status.code() != Some(127) => bench.finished(output),
+            // A parent folder is closed to others: then it runs with the rights it has.
+            _ => bench.finished(command.stdin(Stdio::null()).output().expect("starts")),
+        }
+    } else {
+        bench.run(&arguments)
+    };
+    assert_eq!(done.code(), 0, "{}", done.said());
+    let machine = &done.run()["environment"]["machine"];
+    if machine["pmu"] == false {
+        let flags = done.run()["validity_flags"].to_string();
+        assert!(flags.contains("no PMU"), "{flags}");
+    }
+    let cell = done.sweep_cell();
+    assert!(cell["broker_cpu_ns_per_record"].is_f64(), "the CPU clock needs no privilege");
+    if cell["syscalls_per_request"].is_null() {
+        let flags = done.run()["validity_flags"].to_string();
+        assert!(flags.contains("not counted"), "{flags}");
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t")))
+}
+
+#[test]
+fn an_interrupt_keeps_the_folder_marks_it_and_leaves_no_child_behind() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let mut child = bench
+        .command(&["run", &file, "--subject", "null-broker", "--null", "none", "--duration", "60s"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // Wait for the subject, so that there is a child to leave behind.
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let mut subject = None;
+    for _ in 0..600 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let list = std::fs::read_to_string(&children).unwrap_or_default();
+        subject = list.split_whitespace().next().and_then(|pid| pid.parse::<u32>().ok());
+        if subject.is_some() && bench.path("results").exists() {
+            break;
+        }
+        assert!(child.try_wait().expect("our child").is_none(), "it ended by itself");
+    }
+    let subject = subject.expect("the rig started its subject");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    process::signal(child.id(), process::Signal::Terminate).expect("our child");
+    let output = child.wait_with_output().expect("our child");
+    let done = bench.finished(output);
+    assert_eq!(done.code(), 130, "{}", done.said());
+    assert_eq!(done.run()["exit_code"], 130);
+    assert!(done.run()["verdicts"].to_string().contains("INTERRUPTED"), "{}", done.run()["verdicts"]);
+    let stat = std::fs::read_to_string(format!("/proc/{subject}/stat")).unwrap_or_default();
+    assert!(!stat.contains("(ringdaw)"), "the subject is still there: {stat}");
+}
