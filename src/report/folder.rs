@@ -66,7 +66,7 @@ impl Folder {
             let part = path.join(part);
             fs::create_dir(&part).map_err(io_at(&part))?;
         }
-        write_whole(&path.join("plan.json"), plan.to_json().as_bytes())?;
+        write_whole(&path.join("plan.json"), plan.to_json().as_bytes(), true)?;
         Ok(Folder { path, run_id: plan.run_id.clone() })
     }
 
@@ -89,7 +89,7 @@ impl Folder {
 
     /// Replaces `run.json`. Cheap enough after every block: an interrupted run is then complete up to there.
     pub fn save(&self, run: &Run) -> Result<(), FolderError> {
-        write_whole(&self.path.join("run.json"), run.to_json().as_bytes())
+        write_whole(&self.path.join("run.json"), run.to_json().as_bytes(), true)
     }
 
     /// Replaces `run.json` and writes everything that follows from it.
@@ -107,7 +107,7 @@ pub fn rebuild(folder: &Path) -> Result<Run, FolderError> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(io_at(parent))?;
         }
-        write_whole(&path, &bytes)?;
+        write_whole(&path, &bytes, false)?;
     }
     Ok(run)
 }
@@ -186,7 +186,7 @@ pub fn report(runs: &[PathBuf], form: &Form) -> Result<String, FolderError> {
                     let name =
                         if runs.len() > 1 { format!("{}-{name}", file_name(&run.run_id)) } else { name };
                     let file = directory.join(format!("{name}.svg"));
-                    write_whole(&file, svg.as_bytes())?;
+                    write_whole(&file, svg.as_bytes(), false)?;
                     out.push_str(&format!("{}\n", file.display()));
                 }
             }
@@ -276,15 +276,17 @@ fn short_id(now: SystemTime, seed: u64, attempt: u64) -> String {
     format!("{:06x}", (x ^ (x >> 31)) & 0xff_ffff)
 }
 
-/// A file that a reader sees either as it was or as it will be.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+/// A file that a reader sees either as it was or as it will be. What can be rebuilt need not be `lasting`.
+fn write_whole(path: &Path, bytes: &[u8], lasting: bool) -> Result<(), FolderError> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
     let write = || -> io::Result<()> {
         let mut file = fs::File::create(&part)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if lasting {
+            file.sync_all()?;
+        }
         fs::rename(&part, path)
     };
     write().map_err(io_at(path))

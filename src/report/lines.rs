@@ -163,6 +163,13 @@ pub fn drifts(run: &Run) -> Vec<Drift<'_>> {
         .collect()
 }
 
+/// The interval of a cell's rate over its blocks, where the run computed one.
+pub fn rate_interval(run: &Run, cell: &Cell) -> Option<(f64, f64)> {
+    let alone =
+        run.comparisons.iter().find(|c| c.metric == "records_per_s" && c.cell == cell.id && c.b.is_none())?;
+    Some((alone.ci_low?, alone.ci_high?))
+}
+
 /// What the audit said about a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audit {

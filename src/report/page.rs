@@ -298,6 +298,9 @@ fn results(out: &mut String, run: &Run) {
         );
         out.push_str(&format!("<p class=\"intro\">{}</p>\n", escape(&text)));
     }
+    for claim in run.comparisons.iter().filter_map(|comparison| comparison.claim.as_deref()) {
+        out.push_str(&format!("<p class=\"intro\">{}</p>\n", escape(claim)));
+    }
     out.push_str("</section>\n");
 }
 

@@ -310,6 +310,9 @@ fn notes(run: &Run) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    for claim in run.comparisons.iter().filter_map(|comparison| comparison.claim.clone()) {
+        notes.push(("interval", claim));
+    }
     for cell in &run.cells {
         for flag in &cell.flags {
             notes.push(("flag", format!("{}: {flag}", cell.id)));

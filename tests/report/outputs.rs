@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use ringdaw::report::folder::{Folder, Form, rebuild, report};
-use ringdaw::report::run::{Anomaly, Cell, Loop, Plan, Role, Run};
+use ringdaw::report::run::{Anomaly, Cell, Comparison, Loop, Plan, Role, Run};
 use ringdaw::report::{csv, page, picture, table};
 
 use crate::synthetic;
@@ -175,6 +175,26 @@ fn a_failed_audit_takes_the_throughput_off_every_output() {
     let digits = format!("{shown:.0}");
     assert!(!html.contains(&digits) && !text.contains(&digits));
     assert!(!csv::cells(&run).contains(&format!("sat-16,,ringdaw,records_per_s,1/s,{shown}")));
+}
+
+#[test]
+fn an_interval_over_blocks_is_drawn_as_a_band_and_said_in_words() {
+    let mut run = synthetic::bench();
+    let without = picture::pictures(&run, Path::new("run.json")).expect("drawn");
+    let bands = |pictures: &[picture::Picture]| pictures[0].inline().matches("band f").count();
+    assert_eq!((without[0].name.as_str(), bands(&without)), ("throughput", 0));
+    for cell in ["sat-1", "sat-16"] {
+        run.comparisons.push(Comparison {
+            metric: "records_per_s".into(),
+            cell: cell.into(),
+            ci_low: Some(1.0e6),
+            ci_high: Some(1.2e6),
+            claim: Some(format!("{cell}: 1.1 M records/s [1 M, 1.2 M], 5 blocks")),
+            ..Comparison::default()
+        });
+    }
+    assert_eq!(bands(&picture::pictures(&run, Path::new("run.json")).expect("drawn")), 1);
+    assert!(table::terminal(&run, None).contains("[1 M, 1.2 M], 5 blocks"));
 }
 
 #[test]

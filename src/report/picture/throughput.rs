@@ -4,7 +4,7 @@
 //! its audit has no point, only the word. Limits above the axis are named with their value instead of drawn.
 
 use super::super::figures::{bytes_per_s, count, or_missing, si, significant};
-use super::super::lines::{is_client_bound, shown_bytes_per_s, shown_records_per_s};
+use super::super::lines::{self, is_client_bound, shown_bytes_per_s, shown_records_per_s};
 use super::super::run::{Block, Cell};
 use super::super::svg::{Anchor, Canvas, Scale, spread, text_width};
 use super::super::table::limits;
@@ -72,7 +72,8 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
             .closed
             .iter()
             .filter_map(|cell| {
-                let (low, high) = range_of_blocks(scene.run.blocks_of(&cell.id))?;
+                let interval = lines::rate_interval(scene.run, cell);
+                let (low, high) = interval.or_else(|| range_of_blocks(scene.run.blocks_of(&cell.id)))?;
                 Some((at(cell)?.0, y.at(low), y.at(high)))
             })
             .collect();
@@ -142,7 +143,7 @@ fn point(
     }
 }
 
-/// Lowest and highest rate of a cell's blocks, when there are several: the spread behind the point.
+/// Lowest and highest rate of a cell's blocks: what can be said of a few blocks without an interval.
 fn range_of_blocks<'a>(blocks: impl Iterator<Item = &'a Block>) -> Option<(f64, f64)> {
     let rates: Vec<f64> = blocks
         .filter(|block| block.void_reasons.is_empty())
