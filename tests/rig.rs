@@ -427,6 +427,83 @@ fn is_root() -> bool {
 }
 
 #[test]
+fn a_delay_of_some_answers_is_read_at_its_quantile_and_nowhere_below() {
+    let _alone = alone();
+    three_times("delay", || {
+        let bench = Bench::new();
+        let file = small(&bench);
+        let run = |fault: &[&str]| {
+            let mut arguments = vec![
+                "run",
+                &file,
+                "--subject",
+                "null-broker",
+                "--null",
+                "none",
+                "--duration",
+                "4s",
+                "--set",
+                "producers.steady.count=200",
+                "--set",
+                "producers.steady.batch_records=1",
+                "--set",
+                "producers.steady.in_flight=5",
+                "--rate",
+                "4k/s",
+            ];
+            arguments.extend_from_slice(fault);
+            let done = bench.run(&arguments);
+            assert_eq!(done.code(), 0, "{}", done.said());
+            done
+        };
+        let plain = run(&[]);
+        let delayed = run(&["--fault", "delay:2%:10ms"]);
+        for done in [&plain, &delayed] {
+            if !done.void_reasons().is_empty() {
+                return Err(Judgement::Disturbed(done.void_reasons().join("; ")));
+            }
+        }
+        let of = |done: &Finished, name: &str| ms(&done.sweep_cell()["produce_response_ns"][name]);
+        let (p90, p90_before) = (of(&delayed, "p90"), of(&plain, "p90"));
+        let (p99, p50_before) = (of(&delayed, "p99"), of(&plain, "p50"));
+        if (p99 - p50_before - 10.0).abs() <= 0.5 && (p90 - p90_before).abs() <= 0.5 {
+            Ok(())
+        } else {
+            Err(Judgement::Wrong(format!(
+                "p90 {p90:.2} (was {p90_before:.2}), p99 {p99:.2} (p50 was {p50_before:.2}) ms"
+            )))
+        }
+    });
+}
+
+#[test]
+fn after_a_kill_the_audit_finds_everything_or_names_what_was_lost() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let first = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none"]);
+    assert_eq!(first.code(), 0, "{}", first.said());
+    let folder = first.folder().display().to_string();
+    let sound = bench.run(&["verify", &folder, "--subject", "ringdaw", "--crash", "kill-9@500ms"]);
+    assert_eq!(sound.code(), 0, "process death loses nothing that was acknowledged: {}", sound.said());
+    assert!(sound.run()["verification"]["acked"].as_u64().is_some_and(|acked| acked > 0), "{}", sound.said());
+    let lossy = bench.run(&[
+        "verify",
+        &folder,
+        "--subject",
+        "null-broker:pwrite",
+        "--durability",
+        "sync",
+        "--fault",
+        "ack-then-lose",
+        "--crash",
+        "kill-9@500ms",
+    ]);
+    assert_eq!(lossy.code(), 3, "{}", lossy.said());
+    assert!(lossy.run()["verification"]["lost"].as_u64().is_some_and(|lost| lost > 0), "{}", lossy.said());
+}
+
+#[test]
 fn an_interrupt_keeps_the_folder_marks_it_and_leaves_no_child_behind() {
     let _alone = alone();
     let bench = Bench::new();

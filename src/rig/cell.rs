@@ -52,6 +52,13 @@ pub struct Collected {
     broker_cores: usize,
 }
 
+/// A null broker's cell, and whether its own core set its rate.
+#[derive(Clone, Debug)]
+pub struct Roof {
+    pub cell: Cell,
+    pub subject_is_full: bool,
+}
+
 fn five() -> [load::Histogram; 5] {
     std::array::from_fn(|_| load::outcome::histogram())
 }
@@ -251,25 +258,38 @@ impl Collected {
 
     /// The generator's core was full and the subject's was not.
     fn generator_is_full(&self) -> bool {
+        let (broker, generator) = self.busy();
+        generator.is_some_and(|busy| busy > BUSY) && broker.is_some_and(|busy| busy < BUSY)
+    }
+
+    /// The subject's core was full and the generator's was not: what was measured is the subject.
+    fn subject_is_full(&self) -> bool {
+        let (broker, generator) = self.busy();
+        broker.is_some_and(|busy| busy > BUSY) && generator.is_some_and(|busy| busy < BUSY)
+    }
+
+    /// Mean share of the cores' time that subject and generator used.
+    fn busy(&self) -> (Option<f64>, Option<f64>) {
         let mean = |of: &dyn Fn(&Sums) -> Option<f64>| {
             let values: Vec<f64> = self.counted().into_iter().filter_map(of).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let generator = mean(&|s| s.generator_busy);
-        let broker = mean(&|s| s.broker_busy);
-        generator.is_some_and(|busy| busy > BUSY) && broker.is_some_and(|busy| busy < BUSY)
+        (mean(&|s| s.broker_busy), mean(&|s| s.generator_busy))
     }
 
     /// The cell beside the null broker's at the same point. `roof` may be missing: then nothing is claimed.
-    pub fn against(&self, roof: Option<(&Cell, &str)>) -> Cell {
+    ///
+    /// A null broker whose own core was full while the generator's was not proves that the generator can do more: a
+    /// subject near that roof is near its core's limit, not the client's.
+    pub fn against(&self, roof: Option<&Roof>) -> Cell {
         let mut cell = self.cell();
         let asked = match cell.loop_kind {
             Loop::Closed => cell.records_per_s,
             // An open cell does not ask for more than its schedule; the roof is held against that.
             Loop::Open => cell.offered_records_per_s,
         };
-        if let Some((roof, variant)) = roof {
-            cell.null_variant = Some(variant.to_owned());
+        if let Some(Roof { cell: roof, .. }) = roof {
+            cell.null_variant = roof.null_variant.clone();
             cell.headroom_ratio = ratio(roof.records_per_s, asked);
             if cell.loop_kind == Loop::Closed {
                 cell.rate_efficiency = ratio(cell.records_per_s, roof.records_per_s);
@@ -279,8 +299,9 @@ impl Collected {
         }
         let starved = cell.loop_kind == Loop::Closed && self.generator_is_full();
         let low = cell.headroom_ratio.is_some_and(|headroom| headroom < HEADROOM_MIN);
-        cell.client_bound = Some(starved || low);
-        if let Some(headroom) = cell.headroom_ratio {
+        let proven = roof.is_some_and(|roof| roof.subject_is_full);
+        cell.client_bound = Some(starved || (low && !proven));
+        if let Some(headroom) = cell.headroom_ratio.filter(|_| !proven) {
             if low {
                 cell.flags.push(format!("client-bound: headroom {headroom:.2}"));
             } else if headroom < HEADROOM_GOOD && cell.loop_kind == Loop::Closed {
@@ -300,11 +321,11 @@ impl Collected {
     }
 
     /// The null broker's own cell: nothing stands above it, it can only be limited by the client.
-    pub fn as_roof(&self, variant: &str) -> Cell {
+    pub fn as_roof(&self, variant: &str) -> Roof {
         let mut cell = self.cell();
         cell.null_variant = Some(variant.to_owned());
         cell.client_bound = Some(self.generator_is_full());
-        cell
+        Roof { cell, subject_is_full: self.subject_is_full() }
     }
 }
 

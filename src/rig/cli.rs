@@ -49,7 +49,7 @@ pub struct BenchArgs {
 
 #[derive(Subcommand, Debug)]
 enum BenchCommand {
-    /// Run one workload: a YAML file, or @NAME from the library (@partitions, @stall)
+    /// Run one workload: a YAML file, or @NAME from the library (@bench, @partitions, @stall)
     Run {
         /// WORKLOAD.yaml or @NAME
         workload: String,

@@ -172,11 +172,15 @@ impl Screen {
 
     fn lines(&self) -> Vec<String> {
         let elapsed = self.started.elapsed().as_secs_f64();
-        let left = (self.seconds - elapsed).max(0.0);
+        let left = match self.seconds - elapsed {
+            left if left >= 1.0 => format!("about {left:.0} s left"),
+            _ if self.done < self.steps => "longer than planned".to_owned(),
+            _ => "almost done".to_owned(),
+        };
         let share = if self.seconds > 0.0 { (elapsed / self.seconds).min(1.0) } else { 0.0 };
         let filled = (share * 30.0).round() as usize;
         let mut lines = vec![format!(
-            "{}{}  {elapsed:.0} s, about {left:.0} s left  (step {} of {})",
+            "{}{}  {elapsed:.0} s, {left}  (block {} of {})",
             "█".repeat(filled),
             "░".repeat(30 - filled),
             self.done.min(self.steps),

@@ -16,6 +16,7 @@ use crate::report::run::Role;
 
 /// The library: workloads that come with the program.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("bench", include_str!("workloads/bench.yaml")),
     ("partitions", include_str!("workloads/partitions.yaml")),
     ("stall", include_str!("workloads/stall.yaml")),
 ];

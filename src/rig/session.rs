@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::block::{self, BlockError, Surroundings};
-use super::cell::Collected;
+use super::cell::{Collected, Roof};
 use super::interrupt;
 use super::limits;
 use super::live::Live;
@@ -477,19 +477,18 @@ impl<'a> Session<'a> {
         self.open(&all, &order, seconds)?;
         self.limits(&saturation, "start", windows.limits_start);
 
-        let mut roof_cells = Vec::new();
+        let mut roofs_seen: Vec<Roof> = Vec::new();
         if let Some(variant) = &variant {
             for cell in &roofs {
                 let mut collected = Collected::new(cell, self.settings.cores.broker.len());
                 self.blocks(&Kind::NullBroker(variant.clone()), &mut collected)?;
-                let cell = collected.as_roof(variant);
-                roof_cells.push(cell.clone());
-                self.keep(&collected, cell);
+                let roof = collected.as_roof(variant);
+                roofs_seen.push(roof.clone());
+                self.keep(&collected, roof.cell);
             }
         }
         let roof = |partitions: u32| {
-            let cell = roof_cells.iter().find(|c| c.parameters.partitions == Some(u64::from(partitions)));
-            cell.zip(variant.as_deref())
+            roofs_seen.iter().find(|roof| roof.cell.parameters.partitions == Some(u64::from(partitions)))
         };
         let mut rates = Vec::new();
         for cell in &saturation {
@@ -624,7 +623,7 @@ impl<'a> Session<'a> {
         for (variant, roof) in &roofs {
             let mut collected = Collected::new(roof, self.settings.cores.broker.len());
             self.blocks(&Kind::NullBroker((*variant).to_owned()), &mut collected)?;
-            let cell = collected.as_roof(variant);
+            let cell = collected.as_roof(variant).cell;
             self.keep(&collected, cell);
         }
         self.limits(cells, "end", windows.limits_end);
@@ -720,14 +719,14 @@ impl<'a> Session<'a> {
             + steps.len() as f64 * windows.counting.as_secs_f64();
         self.open(&all, &order, seconds)?;
         self.limits(&cells, "start", windows.limits_start);
-        let mut roof_cells = Vec::new();
+        let mut roofs_seen: Vec<Roof> = Vec::new();
         if let Some(variant) = &variant {
             for cell in &roofs {
                 let mut collected = Collected::new(cell, self.settings.cores.broker.len());
                 self.blocks(&Kind::NullBroker(variant.clone()), &mut collected)?;
-                let cell = collected.as_roof(variant);
-                roof_cells.push(cell.clone());
-                self.keep(&collected, cell);
+                let roof = collected.as_roof(variant);
+                roofs_seen.push(roof.clone());
+                self.keep(&collected, roof.cell);
             }
         }
         for cell in &steps {
@@ -738,7 +737,7 @@ impl<'a> Session<'a> {
             }
             let original = cell.id.strip_prefix("anchor-").and_then(|rest| Some(rest.split_once('-')?.1));
             let id = format!("null-{}", original.unwrap_or(&cell.id));
-            let roof = roof_cells.iter().find(|roof| roof.id == id).zip(variant.as_deref());
+            let roof = roofs_seen.iter().find(|roof| roof.cell.id == id);
             let cell = collected.against(roof);
             self.keep(&collected, cell);
         }
