@@ -16,5 +16,6 @@ pub mod producer;
 pub mod reactor;
 pub mod report;
 pub mod rig;
+pub mod sim;
 pub mod tools;
 pub mod wire;

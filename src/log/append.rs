@@ -386,6 +386,15 @@ impl Log {
         if config.preallocate || tail_is_dirty {
             let file = active.file(disk, &directory).map_err(LogError::io(&path, "open", 0))?;
             disk.truncate(&file, u64::from(active.bytes)).map_err(LogError::io(&path, "trim", 0))?;
+            if tail_is_dirty {
+                // What was refused must not come back before the next segment after a crash.
+                disk.sync_data(&file).map_err(|source| LogError::Io {
+                    path: path.clone(),
+                    what: "flush",
+                    position: 0,
+                    source,
+                })?;
+            }
         }
         let next = create_segment(disk, &directory, &config, base_offset, now)?;
         self.segments.push(next);

@@ -47,6 +47,10 @@ pub struct BadFile {
 
 /// The numbered lines behind version and count, which must agree with them.
 pub(super) fn lines(text: &str) -> Result<impl Iterator<Item = (usize, &str)>, BadFile> {
+    if !text.ends_with('\n') {
+        // A number that was cut off in the middle is another number.
+        return Err(BadFile { line: text.lines().count().max(1), reason: "does not end with a newline" });
+    }
     let mut lines = text.split_terminator('\n').enumerate().map(|(i, line)| (i + 1, line));
     match lines.next() {
         Some((_, "0")) => {}
@@ -149,6 +153,7 @@ mod tests {
             ("0\n", 2),
             ("0\n-1\n", 2),
             ("0\n2\na 0 1\n", 2),
+            ("0\n1\na 0 123", 3),
             ("0\n1\na 0\n", 3),
             ("0\n1\na 0 1 2\n", 3),
             ("0\n1\na x 1\n", 3),

@@ -163,7 +163,10 @@ impl Log {
         }
         let first = self.segments[0].base_offset;
         self.raise_start(first);
-        self.flush.set_flushed(self.flush.flushed().max(first));
+        if first > self.flush.flushed() {
+            self.flush.set_flushed(first);
+            self.flush.deletion_is_unsynced = true;
+        }
         self.flush.directory_is_unsynced = true;
         self.cold_files.retain(|base| *base >= first);
         self.recent_reads.clear();

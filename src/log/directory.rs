@@ -94,7 +94,11 @@ pub struct LogDirectory {
 impl LogDirectory {
     /// Takes the lock and looks at what is there. From here on the directory counts as not cleanly stopped.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<LogDirectory, DirectoryError> {
-        disk.create_directory(path).map_err(io_error(path, "create"))?;
+        if !disk.exists(path).map_err(io_error(path, "look for"))? {
+            disk.create_directory(path).map_err(io_error(path, "create"))?;
+            let above = path.parent().unwrap_or(Path::new("/"));
+            disk.sync_directory(above).map_err(io_error(above, "flush directory"))?;
+        }
         let lock_path = path.join(LOCK_FILE);
         let lock = disk.lock(&lock_path).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => DirectoryError::Locked { path: lock_path.clone() },

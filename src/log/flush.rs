@@ -45,6 +45,8 @@ pub(super) struct FlushState {
     in_flight: Option<InFlight>,
     /// A file was made, renamed or removed since the directory was flushed (H25).
     pub directory_is_unsynced: bool,
+    /// Segments that were never flushed went away: until the directory is flushed, a power cut brings them back.
+    pub deletion_is_unsynced: bool,
     /// The directory itself is new.
     pub parent_is_unsynced: bool,
     last_ms: i64,
@@ -56,6 +58,7 @@ impl FlushState {
             flushed,
             in_flight: None,
             directory_is_unsynced: false,
+            deletion_is_unsynced: false,
             parent_is_unsynced: false,
             last_ms: now.0,
         }
@@ -203,6 +206,13 @@ impl Log {
     /// recovery point in the batches, those below only in the file (H26).
     pub fn recovery_point(&mut self, disk: &dyn Disk) -> Result<Offset, LogError> {
         self.check_alive()?;
+        if self.flush.deletion_is_unsynced {
+            let path = self.directory.clone();
+            disk.sync_directory(&path)
+                .map_err(LogError::io(&path, "flush directory", 0))
+                .map_err(|error| self.on_write_error(error))?;
+            self.flush.deletion_is_unsynced = false;
+        }
         if self.epochs.is_dirty() {
             let path = self.directory.join(EPOCH_FILE);
             disk.replace_file(&path, self.epochs.to_text().as_bytes())
@@ -210,8 +220,16 @@ impl Log {
                 .map_err(|error| self.on_write_error(error))?;
             self.epochs.mark_clean();
         }
-        // A Kafka of 1.0 refuses to start from a point below the start of the log (contract 3.6).
-        Ok(Offset(self.flush.flushed.max(self.start)))
+        if self.flush.flushed < self.start && self.flush.in_flight.is_none() {
+            // A Kafka of 1.0 refuses to start from a point below the start of the log (contract 3.6). Records deleted
+            // before they were flushed are rare enough to wait for.
+            let mut files = Vec::new();
+            if self.begin_flush(disk, FlushScope::All, &mut files)?.is_some() {
+                let result = files.iter().try_for_each(|file| disk.sync_data(file));
+                self.on_flushed(result, WallMs(self.flush.last_ms))?;
+            }
+        }
+        Ok(Offset(self.flush.flushed))
     }
 
     /// The clean stop: indexes with their last entries, epochs, a producer snapshot at the end, trimmed files. With
@@ -252,6 +270,8 @@ impl Log {
         if trim {
             let file = active.file(disk, &directory).map_err(LogError::io(&path, "open", 0))?;
             disk.truncate(&file, u64::from(active.bytes)).map_err(LogError::io(&path, "trim", 0))?;
+            // Counts as not flushed, so that the flush of the stop covers the trimmed end too.
+            active.flushed_bytes = 0;
         }
         self.tail_is_dirty = false;
         if self.epochs.is_dirty() {

@@ -27,6 +27,7 @@ mod settings;
 mod time_index;
 pub mod transaction_index;
 mod truncate;
+pub mod window;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -75,7 +75,9 @@ impl Log {
         let topic_id = listing.topic_id(disk, directory, &mut recovered)?;
         let mut log = Log::with_segments(directory, topic_id, config, segments, log_start, facts.now);
         let epochs = listing.epochs(disk, directory, &mut recovered)?;
-        let epochs_are_known = epochs.is_some();
+        // After a crash an empty file may also be one that was never flushed.
+        let mut epochs_are_known =
+            epochs.as_ref().is_some_and(|epochs| facts.clean || epochs.latest().is_some());
         log.epochs = epochs.unwrap_or_default();
 
         let mut snapshots = listing.snapshots;
@@ -85,7 +87,10 @@ impl Log {
                 log.end = end;
                 log.load_producers(disk, &mut snapshots, end, true, facts.now, &mut recovered)?;
             }
-            None => log.recover(disk, facts, &mut snapshots, &mut recovered)?,
+            None => {
+                let first = log.recover(disk, facts, &mut snapshots, &mut recovered)?;
+                epochs_are_known |= first == 0;
+            }
         }
         if log.end < log.start {
             recovered.warnings.push(format!(
@@ -118,7 +123,9 @@ impl Log {
         let flushed =
             if clean_end.is_some() { log.end } else { facts.recovery_point.0.clamp(log.start, log.end) };
         log.flush.set_flushed(flushed);
+        // The process that made these names may have ended before it flushed them.
         log.flush.directory_is_unsynced |= clean_end.is_none();
+        log.flush.parent_is_unsynced = clean_end.is_none();
         Ok((log, recovered))
     }
 
@@ -176,14 +183,14 @@ impl Log {
         Ok(end)
     }
 
-    /// Reads and checks everything from the segment that holds the recovery point on.
+    /// Reads and checks everything from the segment that holds the recovery point on; the index of that segment.
     fn recover(
         &mut self,
         disk: &dyn Disk,
         facts: OpenFacts,
         snapshots: &mut Vec<i64>,
         recovered: &mut Recovered,
-    ) -> Result<(), LogError> {
+    ) -> Result<usize, LogError> {
         let from = self
             .segments
             .partition_point(|segment| segment.base_offset <= facts.recovery_point.0)
@@ -197,6 +204,9 @@ impl Log {
 
         let mut index = from;
         while index < self.segments.len() {
+            if index > from && !self.joins_on(index, facts.recovery_point.0) {
+                break;
+            }
             let is_whole = self.recover_segment(disk, index, recovered)?;
             index += 1;
             if !is_whole {
@@ -216,7 +226,17 @@ impl Log {
             let path = self.directory.join(file_name(offset, FileKind::Snapshot, Stage::Live));
             remove_if_there(disk, &path).map_err(LogError::io(&path, "remove", 0))?;
         }
-        Ok(())
+        Ok(from)
+    }
+
+    /// Whether the segment at `index` may follow what ends at `end`. A file that a power cut has shortened at the edge of
+    /// a batch looks whole: only the next segment's base shows what is missing. Compaction leaves such gaps too, but
+    /// not behind an empty segment, and what is below the recovery point was flushed as it is.
+    fn joins_on(&self, index: usize, recovery_point: i64) -> bool {
+        let base_offset = self.segments[index].base_offset;
+        base_offset <= self.end
+            || base_offset <= recovery_point
+            || self.config.cleanup_compact && self.segments[index - 1].bytes > 0
     }
 
     /// Checks one segment and builds its indexes anew. False when it was cut.
@@ -284,6 +304,8 @@ impl Log {
                 segment.bytes
             ));
             disk.truncate(&file, u64::from(segment.bytes)).map_err(LogError::io(&path, "cut", 0))?;
+            // The next append may begin a new segment; a second crash must not bring the tail back before it.
+            disk.sync_data(&file).map_err(LogError::io(&path, "flush", 0))?;
         }
         segment.flushed_bytes = 0;
         let is_last = index + 1 == self.segments.len();
@@ -402,6 +424,8 @@ impl Log {
         for segment in std::mem::take(&mut self.segments) {
             remove_segment_files(disk, &directory, segment.base_offset)?;
         }
+        // After a power cut the old ones must not be there again beside the new one.
+        disk.sync_directory(&directory).map_err(LogError::io(&directory, "flush directory", 0))?;
         let segment = create_segment(disk, &directory, &self.config, offset, now)?;
         self.segments.push(segment);
         (self.start, self.end) = (offset, offset);

@@ -2,7 +2,8 @@
 //!
 //! In: the offset to keep below. Out: a log that ends there. A cut never goes below the high watermark unless an
 //! unclean election ordered it; the caller decides that. The cut file is not written again: what comes next goes into
-//! a new segment, because pages of the old one may still be on their way to a reader.
+//! a new segment, because pages of the old one may still be on their way to a reader. A cut that fails half-way leaves
+//! nothing to go on with: any error here is final, also one of no space.
 
 use super::files::{FileKind, Stage, file_name};
 use super::open::{Recovered, remove_segment_files};
@@ -26,7 +27,7 @@ impl Log {
         };
         self.recent_appends.clear();
         self.recent_reads.clear();
-        result.map_err(|error| self.on_write_error(error))?;
+        result.inspect_err(|_| self.failed = true)?;
         self.high_watermark = self.high_watermark.min(self.end).max(self.start);
         Ok(Offset(self.end))
     }
@@ -36,7 +37,7 @@ impl Log {
         self.check_alive()?;
         self.recent_appends.clear();
         self.recent_reads.clear();
-        self.restart_at(disk, offset.0, now).map_err(|error| self.on_write_error(error))?;
+        self.restart_at(disk, offset.0, now).inspect_err(|_| self.failed = true)?;
         self.high_watermark = offset.0;
         Ok(())
     }
@@ -46,16 +47,18 @@ impl Log {
         let Some((index, seen)) = self.batch_at_or_after(disk, offset)? else { return Ok(()) };
         let end = seen.base_offset.min(offset);
         // Later segments go first, newest before oldest: a crash in between leaves a log without holes.
-        for segment in self.segments.split_off(index + 1).iter().rev() {
+        let goes_whole = seen.position == 0;
+        let later = self.segments.split_off(if goes_whole { index } else { index + 1 });
+        for segment in later.iter().rev() {
             remove_segment_files(disk, &directory, segment.base_offset)?;
         }
-        let segment = &mut self.segments[index];
-        let path = segment.path(&directory, FileKind::Log);
-        if seen.position == 0 {
-            let base_offset = segment.base_offset;
-            self.segments.pop();
-            remove_segment_files(disk, &directory, base_offset)?;
-        } else {
+        if !later.is_empty() {
+            // After a power cut they must not be there again, behind a shorter segment or in place of a new one.
+            disk.sync_directory(&directory).map_err(LogError::io(&directory, "flush directory", 0))?;
+        }
+        if !goes_whole {
+            let segment = &mut self.segments[index];
+            let path = segment.path(&directory, FileKind::Log);
             let relative = segment.relative(seen.base_offset);
             let index_path = segment.path(&directory, FileKind::OffsetIndex);
             let time_path = segment.path(&directory, FileKind::TimeIndex);

@@ -1,5 +1,7 @@
 //! The log as a whole: appends, reads, stops and starts on real files, on a simulated disk, and on what Java wrote.
 mod basic;
+mod crash;
 mod directory;
 mod java;
+mod model;
 mod support;
