@@ -3,7 +3,7 @@
 # the foreign clients, a short run of the main job.
 #
 #   test.sh          about half an hour on two cores the first time, mostly building
-#   test.sh --long   also repeats the crash tests with new seeds
+#   test.sh --long   also repeats the crash tests with new seeds, and mutates a million hostile inputs
 #
 # What cannot be had on this machine is skipped by name and counted. The last line is
 # `N passed, N failed, N skipped`; the exit status is 1 if something failed.
@@ -89,6 +89,7 @@ if [ "$long" = yes ]; then
   for round in 1 2 3 4 5; do
     counted 1200 "crash-$round" cargo test --locked --test crash
   done
+  RINGDAW_FUZZ_ROUNDS=1000000 counted 3600 hostile cargo test --locked --test protocol hostile
 fi
 
 # ---- the product ------------------------------------------------------------------------------
