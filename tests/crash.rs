@@ -7,7 +7,7 @@ mod outside;
 
 use outside::batch::{self, Writer};
 use outside::client::Client;
-use outside::process::{Broker, free_port};
+use outside::process::{Broker, binary, free_port};
 use outside::{Folder, Numbers, is_root, skip};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, OpenOptions};
@@ -480,8 +480,7 @@ fn a_bad_settings_file_reports_all_its_problems_with_their_lines() {
         free_port()
     );
     fs::write(&path, text).expect("write");
-    let done =
-        Command::new(env!("CARGO_BIN_EXE_ringdaw")).arg("broker").arg(&path).output().expect("the binary");
+    let done = Command::new(binary()).arg("broker").arg(&path).output().expect("the binary");
     let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(2), "{said}");
     for part in ["server.properties:3", "num.io.threads", "many", "server.properties:5", "log.segment.bytes"]

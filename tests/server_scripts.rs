@@ -4,14 +4,14 @@ mod outside;
 
 use outside::Folder;
 use outside::client::Client;
-use outside::process::{free_port, write_properties};
+use outside::process::{binary, free_port, write_properties};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 fn script(name: &str, logs: &Path) -> Command {
     let mut command = Command::new(format!("{}/scripts/{name}", env!("CARGO_MANIFEST_DIR")));
-    command.env("RINGDAW_BIN", env!("CARGO_BIN_EXE_ringdaw")).env("LOG_DIR", logs);
+    command.env("RINGDAW_BIN", binary()).env("LOG_DIR", logs);
     command
 }
 

@@ -4,9 +4,10 @@
 //! parallel; after a clean stop no data is read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::broker::background::OpenedReplica;
 use crate::broker::settings::log_config;
@@ -78,12 +79,35 @@ pub struct Prepared {
 /// The name of the file the metadata of a broker without ZooKeeper is in says whose it is; a new one gets this id.
 const BROKER_ID_DEFAULT: i32 = 0;
 
+/// How long a directory may stay locked by a broker that has ended: its lock is free only when the last write it
+/// had submitted has landed (H07), some tens of milliseconds after a kill, seconds on a slow disk.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// From outside, nothing tells a lock whose owner was killed a moment ago from one whose owner runs: both are
+/// waited for, and the second is refused after that time.
+fn open_directory(disk: &OsDisk, path: &Path) -> Result<LogDirectory, DirectoryError> {
+    let begun = Instant::now();
+    let mut said = false;
+    loop {
+        match LogDirectory::open(disk, path) {
+            Err(DirectoryError::Locked { .. }) if begun.elapsed() < LOCK_PATIENCE => {
+                if !said {
+                    tracing::info!(path = %path.display(), seconds = LOCK_PATIENCE.as_secs(), "locked: waiting in case its owner has just ended");
+                    said = true;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Opens directories, metadata and logs.
 pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
     let disk = OsDisk;
     let mut directories = Vec::new();
     for path in &config.log_dirs {
-        directories.push(LogDirectory::open(&disk, path)?);
+        directories.push(open_directory(&disk, path)?);
     }
     for warning in directories.iter().flat_map(|directory| &directory.warnings) {
         tracing::warn!("{warning}");

@@ -27,6 +27,12 @@ pub struct Refused {
     pub log: String,
 }
 
+/// The program these tests were built with, or another build of it that RINGDAW_TEST_BROKER names.
+pub fn binary() -> PathBuf {
+    std::env::var_os("RINGDAW_TEST_BROKER")
+        .map_or(PathBuf::from(env!("CARGO_BIN_EXE_ringdaw")), PathBuf::from)
+}
+
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound address").port()
@@ -58,7 +64,7 @@ impl Broker {
         let properties = write_properties(folder, port, settings);
         let log = folder.join("broker.log");
         let out = File::create(&log).expect("the broker's log");
-        let child = Command::new(env!("CARGO_BIN_EXE_ringdaw"))
+        let child = Command::new(binary())
             .arg("broker")
             .arg(&properties)
             .stdin(Stdio::null())
