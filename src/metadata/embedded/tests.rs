@@ -1,13 +1,15 @@
 //! The embedded store against a disk that stops at every byte and fails at every call.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::Overrides;
 use crate::metadata::state::StoredTopic;
-use crate::reactor::disk::OsDisk;
+use crate::reactor::disk::{Entry, OsDisk, Residency, Space};
 use crate::wire::primitive::Uuid;
 
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -197,6 +199,158 @@ fn a_snapshot_replaces_the_file_when_records_outgrow_the_state() {
     bytes.truncate(snapshot_bytes as usize - 1);
     std::fs::write(store.path(), &bytes).unwrap();
     assert!(matches!(open_in(dir.path()), Err(StoreError::Corrupt { .. })));
+}
+
+/// The real disk, of which one call that changes something fails: a write after half of its bytes, others without
+/// having done anything. With `for_good`, everything after it fails too.
+struct Failing {
+    calls_left: AtomicI64,
+    for_good: bool,
+}
+
+impl Failing {
+    fn fails(&self) -> bool {
+        let left = self.calls_left.fetch_sub(1, Ordering::Relaxed);
+        left == 0 || (left < 0 && self.for_good)
+    }
+
+    fn or_fail<T>(&self, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if self.fails() { Err(io::Error::from_raw_os_error(5)) } else { call() }
+    }
+}
+
+impl Disk for Failing {
+    fn write_at(&self, file: &File, position: u64, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.fails() {
+            return OsDisk.write_at(file, position, slices);
+        }
+        let half = &slices[0][..slices[0].len() / 2];
+        OsDisk.write_all_at(file, position, half)?;
+        Err(io::Error::from_raw_os_error(28))
+    }
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File> {
+        self.or_fail(|| OsDisk.open(path, mode))
+    }
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        self.or_fail(|| OsDisk.truncate(file, length))
+    }
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.or_fail(|| OsDisk.sync_data(file))
+    }
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        self.or_fail(|| OsDisk.sync_directory(directory))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.or_fail(|| OsDisk.rename(from, to))
+    }
+    fn length(&self, file: &File) -> io::Result<u64> {
+        OsDisk.length(file)
+    }
+    fn read_at(&self, file: &File, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        OsDisk.read_at(file, position, into)
+    }
+    fn allocate(&self, file: &File, position: u64, length: u64) -> io::Result<()> {
+        OsDisk.allocate(file, position, length)
+    }
+    fn sync_file_system(&self, file: &File) -> io::Result<()> {
+        OsDisk.sync_file_system(file)
+    }
+    fn start_write_out(&self, file: &File, position: u64, length: u64) -> io::Result<()> {
+        OsDisk.start_write_out(file, position, length)
+    }
+    fn wait_write_out(&self, file: &File, position: u64, length: u64) -> io::Result<()> {
+        OsDisk.wait_write_out(file, position, length)
+    }
+    fn drop_pages(&self, file: &File, position: u64, length: u64) -> io::Result<()> {
+        OsDisk.drop_pages(file, position, length)
+    }
+    fn residency(&self, file: &File, position: u64, length: u64) -> io::Result<Option<Residency>> {
+        OsDisk.residency(file, position, length)
+    }
+    fn modified_ms(&self, file: &File) -> io::Result<i64> {
+        OsDisk.modified_ms(file)
+    }
+    fn set_modified_ms(&self, file: &File, ms: i64) -> io::Result<()> {
+        OsDisk.set_modified_ms(file, ms)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove_file(path)
+    }
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove_directory(path)
+    }
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        OsDisk.create_directory(path)
+    }
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        OsDisk.list(directory)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        OsDisk.exists(path)
+    }
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        OsDisk.space(directory)
+    }
+    fn lock(&self, path: &Path) -> io::Result<File> {
+        OsDisk.lock(path)
+    }
+}
+
+#[test]
+fn whatever_call_fails_what_was_acknowledged_is_read_back_and_a_refused_commit_changes_nothing() {
+    let large: Overrides = (0..40).map(|n| (format!("k{n}"), "v".repeat(30_000))).collect();
+    let id = Uuid([1; 16]);
+    let commits = [
+        vec![topic(1, "a", 3)],
+        vec![Change::ProducerIdsBelow(1000)],
+        vec![Change::OverridesSet { id, overrides: large }], // makes a snapshot due
+        vec![topic(2, "b", 1), Change::DeleteBegun { id }],
+        vec![Change::DeleteDone { id }],
+    ];
+    for for_good in [false, true] {
+        let mut failures = 0;
+        for call in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            open_in(dir.path()).unwrap();
+            let disk = Arc::new(Failing { calls_left: AtomicI64::new(call), for_good });
+            let dirs = [dir.path().to_owned()];
+            let opened = Embedded::open(disk.clone(), &dirs, &Owner::default(), &mut random());
+            let Ok((mut store, _)) = opened else {
+                failures += 1;
+                continue; // refused before anything was asked of it
+            };
+            let mut acknowledged = store.state().clone();
+            let mut possible = Vec::new();
+            let mut was_refused = false;
+            for changes in &commits {
+                let mut next: State = acknowledged.clone();
+                let fits = next.apply_all(changes).is_ok();
+                match now(store.commit(changes.clone())) {
+                    Ok(()) => {
+                        acknowledged = next;
+                        possible.clear();
+                    }
+                    Err(StoreError::Unfit(_)) => assert!(!fits && was_refused),
+                    Err(error) => {
+                        was_refused = true;
+                        possible.push(next);
+                        let stopped = matches!(error, StoreError::Stopped { .. });
+                        assert!(stopped || matches!(error, StoreError::Io { .. }), "{error}");
+                    }
+                }
+                assert_eq!(store.state(), &acknowledged, "call {call}");
+            }
+            failures += i64::from(was_refused);
+            let (mut store, _) = open_in(dir.path()).unwrap();
+            let read = store.state().clone();
+            assert!(read == acknowledged || possible.contains(&read), "call {call}: {read:?}");
+            now(store.commit(vec![Change::ProducerIdsBelow(5000)])).unwrap();
+            if disk.calls_left.load(Ordering::Relaxed) > 0 {
+                break; // there was no such call
+            }
+        }
+        assert!(failures > 10, "only {failures} calls failed");
+    }
 }
 
 fn change() -> impl Strategy<Value = Change> {
