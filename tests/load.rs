@@ -22,11 +22,15 @@ struct Subject {
 
 impl Subject {
     fn start(directory: &Path, variant: &str, faults: &[&str]) -> Subject {
+        Subject::start_on(directory, variant, faults, None)
+    }
+
+    fn start_on(directory: &Path, variant: &str, faults: &[&str], core: Option<usize>) -> Subject {
         let options = Options {
             port: 0,
             data_dir: directory.to_owned(),
             variant: variant.parse().unwrap(),
-            core: None,
+            core,
             sync: false,
             fault: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
             seed: 1,
@@ -301,4 +305,44 @@ fn errors_name_what_failed() {
     subject.stop();
     let error = load::run(&plan, |_| ControlFlow::Continue(())).unwrap_err().to_string();
     assert!(error.starts_with("connecting to 127.0.0.1:"), "{error}");
+}
+
+/// Not a check: prints what a core of generator and a core of null broker do on this machine.
+/// `cargo test --release --test load -- --ignored --nocapture`
+#[test]
+#[ignore = "prints figures that depend on the machine"]
+fn figures_of_this_machine() {
+    let seconds = std::env::var("SECONDS_EACH").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    for (variant, partitions, consumers) in [
+        ("discard", 1, 0),
+        ("discard+crc", 1, 0),
+        ("pwrite+crc", 1, 0),
+        ("sendfile+crc", 1, 1),
+        ("sendfile+crc", 128, 1),
+    ] {
+        let directory = directory();
+        let subject = Subject::start_on(directory.path(), variant, &[], Some(0));
+        let mut plan = Plan { address: subject.address, ..Plan::default() };
+        plan.warmup = Duration::from_millis(500);
+        plan.duration = Duration::from_secs(seconds);
+        plan.topic.partitions = partitions;
+        plan.consumers.connections = consumers;
+        plan.cores = vec![1];
+        plan.verify = if consumers > 0 { VerifyMode::Full } else { VerifyMode::None };
+        let outcome = go(&plan);
+        let records = outcome.counts.acked_records.max(1);
+        println!(
+            "{variant} {partitions} partitions: {:.0} records/s acked, {:.0} read, generator {:.0} ns/record, {:.0} % busy, \
+             service p50 {:.0} us p99 {:.0} us, longest turn {} us, {} records a turn, {}",
+            outcome.records_per_s(),
+            outcome.consumed_records_per_s(),
+            outcome.generator.cpu_ns.unwrap_or(0) as f64 / records as f64,
+            outcome.generator.busy_ratio(outcome.window_ns).unwrap_or(0.0) * 100.0,
+            outcome.produce_service.value_at_quantile(0.5) as f64 / 1e3,
+            outcome.produce_service.value_at_quantile(0.99) as f64 / 1e3,
+            outcome.generator.turn_ns_max / 1000,
+            records / outcome.generator.turns.max(1),
+            if outcome.verification.passed() { "verified" } else { "NOT VERIFIED" },
+        );
+    }
 }

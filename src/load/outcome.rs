@@ -302,3 +302,43 @@ pub struct Anomaly {
     /// What was expected, what was found.
     pub text: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::random::Random;
+
+    #[test]
+    fn merged_histograms_equal_one_of_all_samples() {
+        let mut random = Random::new(1, 1);
+        let mut parts = [histogram(), histogram(), histogram()];
+        let mut whole = histogram();
+        for number in 0..30_000 {
+            // Over nine orders of magnitude, zero included.
+            let ns = random.number() >> (20 + random.number() % 44);
+            parts[number % 3].record(ns).unwrap();
+            whole.record(ns).unwrap();
+        }
+        let mut merged = histogram();
+        parts.iter().for_each(|part| merged.add(part).unwrap());
+        assert_eq!(merged, whole);
+        assert_eq!((merged.len(), merged.max()), (30_000, whole.max()));
+    }
+
+    #[test]
+    fn nothing_is_clamped() {
+        let mut histogram = histogram();
+        let hour_ns = 3_600_000_000_000;
+        histogram.record(hour_ns).unwrap();
+        assert!(histogram.max() >= hour_ns && histogram.max() < hour_ns + hour_ns / 1000);
+        histogram.record(0).unwrap();
+        assert_eq!(histogram.min(), 0);
+    }
+
+    #[test]
+    fn polling_is_not_work() {
+        let generator = Generator { workers: 2, cpu_ns: Some(1_500), spin_ns: 500, ..Generator::default() };
+        assert_eq!(generator.busy_ratio(1_000), Some(0.5));
+        assert_eq!(Generator { cpu_ns: None, ..generator }.busy_ratio(1_000), None);
+    }
+}

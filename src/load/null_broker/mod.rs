@@ -62,7 +62,7 @@ impl FromStr for Variant {
     }
 }
 
-/// How a null broker is started.
+/// Serve the protocol with the least possible work: the roof that other brokers are measured against
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Port on 127.0.0.1; 0 takes a free one.

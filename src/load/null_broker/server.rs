@@ -157,10 +157,21 @@ pub struct Server {
     /// Batches with the offset after them, by topic and partition.
     held_back: HashMap<(usize, u32), HeldBack>,
     random: Random,
+    scratch: Scratch,
     now: Instant,
 }
 
 type HeldBack = VecDeque<(Vec<u8>, i64)>;
+
+/// What a produce request is taken apart into; kept, so that a request allocates nothing.
+#[derive(Default)]
+struct Scratch {
+    /// Topic, partition, start and length of each batch.
+    found: Vec<(usize, i32, usize, usize)>,
+    /// Start and end of each topic's name, and its partitions.
+    names: Vec<(usize, usize, u32)>,
+    answers: Vec<(i32, (ErrorCode, i64))>,
+}
 
 /// One partition of a fetch answer.
 struct Part {
@@ -210,6 +221,7 @@ impl Server {
             batches: 0,
             swapped: None,
             held_back: HashMap::new(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -699,8 +711,8 @@ impl Server {
         correlation_id: i32,
     ) -> Result<(), Close> {
         // First where each batch is, then, with the request no longer borrowed, its offset into it.
-        let mut found: Vec<(usize, i32, usize, usize)> = Vec::new();
-        let mut names: Vec<(usize, usize, u32)> = Vec::new();
+        let Scratch { mut found, mut names, mut answers } = std::mem::take(&mut self.scratch);
+        (found.clear(), names.clear(), answers.clear());
         let acks;
         {
             let bytes = &input[body..end];
@@ -718,8 +730,7 @@ impl Server {
                 }
             }
         }
-        let mut answers = Vec::with_capacity(found.len());
-        for (topic, partition, start, length) in found {
+        for &(topic, partition, start, length) in &found {
             answers.push((partition, self.batch(key, input, topic, partition, start, length)));
         }
         if let Some(Fault::Delay { share, by }) =
@@ -730,34 +741,10 @@ impl Server {
             let connection = &mut self.connections[key];
             connection.hold_until = connection.hold_until.max(until);
         }
-        if acks == 0 {
-            return Ok(());
+        if acks != 0 {
+            self.append(key, |out| put_answer(out, version, correlation_id, input, &names, &answers));
         }
-        let mut answers = answers.into_iter();
-        self.append(key, |out| {
-            let start = begin_response(out, ApiKey::Produce as i16, version, correlation_id);
-            out.put(&(names.len() as i32).to_be_bytes());
-            for (from, to, partitions) in names {
-                out.put(&((to - from) as i16).to_be_bytes());
-                out.put(&input[from..to]);
-                out.put(&(partitions as i32).to_be_bytes());
-                for (partition, (error, base_offset)) in answers.by_ref().take(partitions as usize) {
-                    out.put(&partition.to_be_bytes());
-                    out.put(&error.code().to_be_bytes());
-                    out.put(&base_offset.to_be_bytes());
-                    out.put(&(-1i64).to_be_bytes());
-                    if version >= 5 {
-                        out.put(&0i64.to_be_bytes());
-                    }
-                    if version >= 8 {
-                        out.put(&0i32.to_be_bytes());
-                        out.put(&(-1i16).to_be_bytes());
-                    }
-                }
-            }
-            out.put(&0i32.to_be_bytes());
-            start.end(out, 0);
-        });
+        self.scratch = Scratch { found, names, answers };
         Ok(())
     }
 
@@ -1116,6 +1103,40 @@ impl Server {
         connection.out.clear();
         connection.out_at = 0;
     }
+}
+
+/// The answer to a produce request, whose topic names are still where they arrived.
+fn put_answer(
+    out: &mut Vec<u8>,
+    version: i16,
+    correlation_id: i32,
+    input: &[u8],
+    names: &[(usize, usize, u32)],
+    answers: &[(i32, (ErrorCode, i64))],
+) {
+    let start = begin_response(out, ApiKey::Produce as i16, version, correlation_id);
+    out.put(&(names.len() as i32).to_be_bytes());
+    let mut answers = answers.iter();
+    for &(from, to, partitions) in names {
+        out.put(&((to - from) as i16).to_be_bytes());
+        out.put(&input[from..to]);
+        out.put(&(partitions as i32).to_be_bytes());
+        for (partition, (error, base_offset)) in answers.by_ref().take(partitions as usize) {
+            out.put(&partition.to_be_bytes());
+            out.put(&error.code().to_be_bytes());
+            out.put(&base_offset.to_be_bytes());
+            out.put(&(-1i64).to_be_bytes());
+            if version >= 5 {
+                out.put(&0i64.to_be_bytes());
+            }
+            if version >= 8 {
+                out.put(&0i32.to_be_bytes());
+                out.put(&(-1i16).to_be_bytes());
+            }
+        }
+    }
+    out.put(&0i32.to_be_bytes());
+    start.end(out, 0);
 }
 
 fn push_bytes(pieces: &mut VecDeque<Piece>, bytes: usize) {
