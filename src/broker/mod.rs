@@ -15,12 +15,13 @@ use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
 use crate::broker::placement::{Placement, place};
 use crate::broker::reactor_thread::{Directive, Message, Peer, Reactor};
 use crate::broker::startup::{Prepared, StartError, prepare};
-use crate::config::{Config, ReactorEngine};
+use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
 use crate::control_thread::{self, ControlHandle, Reply};
 use crate::ids::{BrokerId, ReactorId};
 use crate::io_thread::order::{Closed, Order};
 use crate::io_thread::{DirectoryState, IoLoop};
 use crate::log::directory::LogDirectory;
+use crate::log::window::WindowLimits;
 use crate::metadata::publish::{self, TopicConfigs};
 use crate::metadata::store::Store;
 use crate::metadata::{
@@ -342,6 +343,12 @@ fn start_reactors(
     let takers: Vec<ReactorId> =
         placement.reactors.iter().filter(|reactor| reactor.network).map(|reactor| reactor.id).collect();
     let answer_senders: Arc<Mutex<Vec<DirectiveSender>>> = Arc::new(Mutex::new(Vec::new()));
+    // The budgets are the broker's: each IO loop and directory gets its share.
+    let shares = (placement.io_loops * directories.len()).max(1) as u64;
+    let window = WindowLimits::new(
+        config.log_window_dirty_bytes.unwrap_or(LOG_WINDOW_DIRTY_BYTES) / shares,
+        config.log_window_resident_bytes.unwrap_or(LOG_WINDOW_RESIDENT_BYTES) / shares,
+    );
     let (wakers, inbox) = mpsc::channel::<(usize, Result<Waker, std::io::Error>)>();
     let mut wirings = Vec::new();
     let mut handles = Vec::new();
@@ -415,6 +422,7 @@ fn start_reactors(
                     format!("reactor-{index}"),
                     Arc::clone(&metrics),
                     directories,
+                    window,
                     notes,
                     engine.now(),
                 )

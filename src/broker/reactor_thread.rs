@@ -92,7 +92,7 @@ impl Reactor {
                     continue;
                 }
                 let kind = token_kind(completion.token);
-                if matches!(kind, io_thread::tokens::FLUSH | io_thread::tokens::COLD_READ) {
+                if kind >= io_thread::tokens::FLUSH {
                     if let Some(io) = &mut self.io {
                         io.on_completion(completion, &mut *self.engine);
                     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::api::command::ListOffsets;
 use crate::clock::Instant;
 use crate::config::Config;
+use crate::ids::Offset;
 use crate::io_thread::{IoLoop, partition_mut};
+use crate::log::window::SegmentKey;
 use crate::reactor::Engine;
 
 /// A slice ends after this much time.
@@ -165,11 +167,17 @@ impl IoLoop {
             Round::Retention => {
                 let disk = engine.disk();
                 let start_before = partition.log.start_offset();
+                let segments_before: Vec<Offset> = partition.log.segments().map(|(base, _)| base).collect();
                 let result = partition
                     .log
                     .delete_old_segments(disk, wall)
                     .and_then(|_| partition.log.remove_expired(disk, wall));
                 let start = partition.log.start_offset();
+                let first = partition.log.segments().next().map_or(start, |(base, _)| base);
+                for base in segments_before.into_iter().filter(|base| *base < first) {
+                    let key = SegmentKey { log: u64::from(slot), segment_base: base };
+                    self.windows[usize::from(directory)].forget(key);
+                }
                 if start != start_before {
                     tracing::info!(topic = %partition.topic, partition = partition.number, log_start = start.0, "old segments were deleted");
                     partition.metrics.log_start_offset.set(start.0);

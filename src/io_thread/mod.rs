@@ -22,6 +22,7 @@ use crate::api::list_offsets;
 use crate::clock::{Instant, WallMs};
 use crate::config::{Config, Durability};
 use crate::ids::{LeaderEpoch, Offset, ReactorId};
+use crate::log::window::{Window, WindowLimits};
 use crate::log::{
     self, AppendBatch, AppendRefusal, AppendScratch, CloseFlush, FlushScope, LogError, ReadError,
 };
@@ -40,6 +41,7 @@ mod lists;
 pub mod order;
 mod partition;
 mod produce;
+mod write_out;
 
 pub use directory::DirectoryState;
 use fetch::ColdRead;
@@ -50,11 +52,13 @@ pub use housekeeping::{CheckpointNote, NoteTaker};
 use order::{Closed, Order, Replica};
 use partition::{Partition, PendingBatch, Unacknowledged};
 use produce::{WaitingProduce, appended, refused};
+use write_out::WindowWork;
 
 /// The upper byte of this loop's tokens.
 pub mod tokens {
     pub const FLUSH: u8 = 16;
     pub const COLD_READ: u8 = 17;
+    pub const WRITE_OUT: u8 = 18;
 }
 
 /// A cold range is read in one piece up to this long; a longer one is cut, as a fetch may be.
@@ -76,6 +80,11 @@ pub struct IoLoop {
     metrics: Arc<CachePadded<ThreadMetrics>>,
     partitions: Vec<Option<Box<Partition>>>,
     directories: Vec<Arc<DirectoryState>>,
+    /// This loop's share of the resident window of each directory.
+    windows: Vec<Window>,
+    /// Something was written or has ended since the windows were last asked.
+    windows_changed: bool,
+    window_work: slab::Slab<WindowWork>,
     /// Partitions with batches of this turn.
     dirty: Vec<u32>,
     produces: slab::Slab<WaitingProduce>,
@@ -105,6 +114,7 @@ impl IoLoop {
         thread_name: String,
         metrics: Arc<CachePadded<ThreadMetrics>>,
         directories: Vec<Arc<DirectoryState>>,
+        limits: WindowLimits,
         notes: NoteTaker,
         now: Instant,
     ) -> IoLoop {
@@ -114,6 +124,9 @@ impl IoLoop {
             thread_name,
             metrics,
             partitions: Vec::new(),
+            windows: directories.iter().map(|_| Window::new(limits)).collect(),
+            windows_changed: false,
+            window_work: slab::Slab::new(),
             directories,
             dirty: Vec::new(),
             produces: slab::Slab::new(),
@@ -206,6 +219,7 @@ impl IoLoop {
         for (set, entry) in std::mem::take(&mut partition.watchers) {
             self.flag(set, entry);
         }
+        self.note_removed(slot, partition.directory, &partition.log);
         Some(partition.log)
     }
 
@@ -230,6 +244,7 @@ impl IoLoop {
     pub fn end_turn(&mut self, now: Instant, engine: &mut dyn Engine) {
         self.append_pending(now, engine);
         self.start_flushes(now, engine);
+        self.start_write_outs(engine);
         self.answer_lists(engine);
         while let Some(id) = self.woken.pop() {
             self.look(id, now, engine);
@@ -241,6 +256,9 @@ impl IoLoop {
         let key = completion.token.0 & 0x00ff_ffff_ffff_ffff;
         match completion.done {
             Done::Flushed(result) if kind == tokens::FLUSH => self.on_flushed(key as usize, result, engine),
+            Done::WrittenOut(result) if kind == tokens::WRITE_OUT => {
+                self.on_written_out(key as usize, result, engine);
+            }
             Done::Read { into, result } if kind == tokens::COLD_READ => {
                 self.on_cold_read(key as usize, into, result, engine)
             }

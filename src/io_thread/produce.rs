@@ -76,6 +76,7 @@ impl IoLoop {
         let Some(partition) = partition_mut(&mut self.partitions, slot) else { return };
         let mut pending = std::mem::take(&mut partition.pending);
         let end_before = partition.log.end_offset();
+        let active_before = partition.log.active_segment().0;
         let mut batches: Vec<AppendBatch<'_>> =
             pending.iter_mut().map(|pending| AppendBatch::new(&mut pending.batch)).collect();
         let result = partition.log.append(
@@ -123,7 +124,9 @@ impl IoLoop {
         partition.topic_metrics.bytes_in.add(bytes);
         partition.topic_metrics.produce_requests.add(pending.len() as u64);
         partition.metrics.log_end_offset.set(end.0);
-        if end > end_before {
+        let wrote = end > end_before;
+        let closed = wrote && active_before != partition.log.active_segment().0;
+        if wrote {
             let rolled = self.scratch.written.len() > 1
                 || self.scratch.written.first().is_some_and(|written| written.segment_base == end_before);
             let due = group_commit || rolled || partition.log.flush_due(wall).is_some();
@@ -172,6 +175,12 @@ impl IoLoop {
         // The leases of this turn go back to the pool here.
         pending.clear();
         partition.pending = pending;
+        if wrote {
+            self.note_written(slot, directory);
+        }
+        if closed {
+            self.note_closed(slot, directory, active_before);
+        }
         for (produce, part) in answers {
             self.produced(produce, part);
         }
