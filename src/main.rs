@@ -34,6 +34,9 @@ struct BrokerArguments {
     /// Set one key, as in the file; may be given several times and wins over the file
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Cores to run on, such as 0,2,3; the same as --override reactor.cores=...
+    #[arg(long, value_name = "CORES")]
+    cores: Option<String>,
     /// Check the settings, print what would be used, and stop
     #[arg(long)]
     check_config: bool,
@@ -61,7 +64,9 @@ fn start_logging() {
 
 fn run_broker(arguments: &BrokerArguments) -> ExitCode {
     start_logging();
-    match Config::load(arguments.properties.as_deref(), &arguments.overrides) {
+    let mut overrides = arguments.overrides.clone();
+    overrides.extend(arguments.cores.iter().map(|cores| format!("reactor.cores={cores}")));
+    match Config::load(arguments.properties.as_deref(), &overrides) {
         Ok((config, notes)) => {
             for note in &notes {
                 tracing::warn!("{note}");
