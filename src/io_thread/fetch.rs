@@ -140,15 +140,16 @@ impl IoLoop {
                 || part.error != ErrorCode::None
                 || part.high_watermark != entry.told_high_watermark
                 || part.log_start_offset != entry.told_log_start;
-            if length > 0 || part.error != ErrorCode::None {
-                // Its place is behind the others until the client has moved on.
+            let readable = if waiting.read_committed { part.last_stable_offset } else { part.high_watermark };
+            if part.error != ErrorCode::None || entry.offset < readable {
+                // Its place is behind the others until the client has moved on, also when its next batch did not fit.
                 again.push(number);
             }
             if news || waiting.full {
                 parts.push((part, entry.slot, is_cold));
             }
         }
-        let enough = bytes >= waiting.min_bytes.max(1) || urgent;
+        let enough = bytes >= waiting.min_bytes || urgent;
         if !enough && !due {
             for (part, _, _) in &parts {
                 set.flag(part.entry);
@@ -162,9 +163,6 @@ impl IoLoop {
                 let outcome = Outcome::Available { reply_to: waiting.reply_to, set: id, bytes };
                 self.outcomes.push((id.reactor, outcome));
             }
-            return true;
-        }
-        if enough && !due && !waiting.alone && bytes < waiting.min_bytes && !urgent {
             return true;
         }
         set.waiting = None;
