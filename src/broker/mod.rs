@@ -13,7 +13,7 @@ use crossbeam_utils::CachePadded;
 use crate::api::command::ReplyTo;
 use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
 use crate::broker::placement::{Placement, place};
-use crate::broker::reactor_thread::{Directive, Message, Peer, Reactor};
+use crate::broker::reactor_thread::{Directive, Message, Parts, Peer, Reactor};
 use crate::broker::startup::{Prepared, StartError, prepare};
 use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
 use crate::control_thread::{self, ControlHandle, Reply};
@@ -429,9 +429,9 @@ fn start_reactors(
             });
             let spin_us = u64::from(config.reactor_spin_us);
             let engine: Box<dyn Engine> = Box::new(engine);
-            let reactor =
-                Reactor { id: reactor.id, engine, network, io, peers, directives, sleeper, metrics, spin_us };
-            if let Err(error) = reactor.run() {
+            let id = reactor.id;
+            let parts = Parts { id, engine, network, io, peers, directives, sleeper, metrics, spin_us };
+            if let Err(error) = Reactor::new(parts).run() {
                 tracing::error!("a reactor has lost its ring: {error}");
                 failed.store(true, Ordering::Release);
             }

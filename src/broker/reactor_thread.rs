@@ -17,7 +17,7 @@ use crate::metrics::ThreadMetrics;
 use crate::network_thread::{NetworkLoop, token_kind};
 use crate::reactor::mailbox::{Receiver, Sender, Sleeper};
 use crate::reactor::ring::WAKE;
-use crate::reactor::{Engine, Socket, Wait};
+use crate::reactor::{Completion, Engine, Socket, Wait};
 
 /// Between reactors.
 pub enum Message {
@@ -40,6 +40,8 @@ pub enum Directive {
     },
     /// Everything is there: take connections.
     Accept,
+    /// A message from nowhere: for tests, which have no second reactor.
+    Deliver(Message),
     /// Take no more connections and requests; told when the last connection has gone.
     Drain(Box<dyn FnOnce() + Send>),
     /// Close what connections are left and end the thread.
@@ -54,7 +56,7 @@ pub struct Peer {
 }
 
 /// Everything a reactor runs with.
-pub struct Reactor {
+pub struct Parts {
     pub id: ReactorId,
     pub engine: Box<dyn Engine>,
     pub network: Option<NetworkLoop>,
@@ -67,127 +69,162 @@ pub struct Reactor {
     pub spin_us: u64,
 }
 
+/// A reactor between two turns.
+pub struct Reactor {
+    id: ReactorId,
+    engine: Box<dyn Engine>,
+    network: Option<NetworkLoop>,
+    io: Option<IoLoop>,
+    peers: Vec<Peer>,
+    directives: Receiver<Directive>,
+    sleeper: Arc<Sleeper>,
+    metrics: Arc<CachePadded<ThreadMetrics>>,
+    spin_us: u64,
+    completions: Vec<Completion>,
+    commands: Vec<(ReactorId, Command)>,
+    outcomes: Vec<(ReactorId, Outcome)>,
+    /// Told when the last connection has gone.
+    draining: Option<Box<dyn FnOnce() + Send>>,
+    /// The last turn left work that must not wait.
+    busy: bool,
+}
+
 /// Local exchanges between the two loops in one turn; what is left goes on in the next.
 const EXCHANGES_MAX: usize = 4;
 /// Messages taken from one peer in a turn.
 const MESSAGES_MAX: usize = 4096;
 
 impl Reactor {
+    pub fn new(parts: Parts) -> Reactor {
+        let Parts { id, engine, network, io, peers, directives, sleeper, metrics, spin_us } = parts;
+        Reactor {
+            id,
+            engine,
+            network,
+            io,
+            peers,
+            directives,
+            sleeper,
+            metrics,
+            spin_us,
+            completions: Vec::new(),
+            commands: Vec::new(),
+            outcomes: Vec::new(),
+            draining: None,
+            busy: true,
+        }
+    }
+
     /// Runs until told to quit. An error is one of the engine: the thread has lost its world.
     pub fn run(mut self) -> io::Result<()> {
-        let mut completions = Vec::new();
-        let mut commands: Vec<(ReactorId, Command)> = Vec::new();
-        let mut outcomes: Vec<(ReactorId, Outcome)> = Vec::new();
-        let mut draining: Option<Box<dyn FnOnce() + Send>> = None;
-        let mut busy = true;
-        loop {
-            let wait = self.wait(busy);
-            self.engine.turn(wait, &mut completions)?;
-            self.sleeper.awake();
-            let now = self.engine.now();
-            let mut quit = false;
-            busy = false;
-            for completion in completions.drain(..) {
-                if completion.token == WAKE {
-                    continue;
-                }
-                let kind = token_kind(completion.token);
-                if kind >= io_thread::tokens::FLUSH {
-                    if let Some(io) = &mut self.io {
-                        io.on_completion(completion, &mut *self.engine);
-                    }
-                } else if let Some(network) = &mut self.network {
-                    network.on_completion(completion, now, &mut *self.engine);
-                }
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// One turn: waits for something to do, does all there is, submits once with the next turn. False when told to quit.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let wait = self.wait(self.busy);
+        let mut completions = std::mem::take(&mut self.completions);
+        self.engine.turn(wait, &mut completions)?;
+        self.sleeper.awake();
+        let now = self.engine.now();
+        for completion in completions.drain(..) {
+            self.on_completion(completion, now);
+        }
+        self.completions = completions;
+        self.take_messages(now);
+        let quit = self.take_directives();
+        if let Some(network) = &mut self.network
+            && network.next_deadline() <= now
+        {
+            network.on_time(now, &mut *self.engine);
+        }
+        if let Some(io) = &mut self.io
+            && io.next_deadline() <= now
+        {
+            io.on_time(now, &mut *self.engine);
+        }
+        self.busy = false;
+        for _ in 0..EXCHANGES_MAX {
+            self.busy = self.exchange(now);
+            if !self.busy {
+                break;
             }
-            for peer in &mut self.peers {
-                for _ in 0..MESSAGES_MAX {
-                    let Some(message) = peer.from.pop() else { break };
-                    match (message, &mut self.network, &mut self.io) {
-                        (Message::Command(command), _, Some(io)) => io.on_command(command),
-                        (Message::Outcome(outcome), Some(network), _) => {
-                            network.on_outcome(peer.id, outcome, &mut *self.engine);
-                        }
-                        (Message::Connection { listener, socket }, Some(network), _) => {
-                            network.add_connection(listener, socket, now);
-                        }
-                        // A message for a loop that this reactor does not run is a bug of placement.
-                        (Message::Command(_), _, None) => {
-                            unreachable!("a command for a reactor without an IO loop")
-                        }
-                        (Message::Outcome(_) | Message::Connection { .. }, None, _) => {
-                            unreachable!("an outcome for a reactor without a network loop")
-                        }
-                    }
-                }
+        }
+        for peer in &mut self.peers {
+            peer.to.flush(&mut *self.engine);
+            self.busy |= peer.to.backlog() > 0;
+        }
+        self.metrics.turns.increment();
+        self.metrics.turn.record(self.engine.now().since(now).as_nanos() as u64);
+        if self.network.as_ref().is_none_or(NetworkLoop::is_empty)
+            && let Some(done) = self.draining.take()
+        {
+            done();
+        }
+        Ok(!quit)
+    }
+
+    fn on_completion(&mut self, completion: Completion, now: Instant) {
+        if completion.token == WAKE {
+            return;
+        }
+        if token_kind(completion.token) >= io_thread::tokens::FLUSH {
+            if let Some(io) = &mut self.io {
+                io.on_completion(completion, &mut *self.engine);
             }
-            while let Some(directive) = self.directives.pop() {
-                match (directive, &mut self.network, &mut self.io) {
-                    (Directive::Order(order), _, Some(io)) => io.on_order(order, &mut *self.engine),
-                    (Directive::Answer { reply_to, frame }, Some(network), _) => {
-                        network.on_answer(reply_to, frame)
-                    }
-                    (Directive::Accept, Some(network), _) => network.start(&mut *self.engine),
-                    (Directive::Accept, None, _) => {}
-                    (Directive::Drain(done), Some(network), _) => {
-                        network.stop();
-                        draining = Some(done);
-                    }
-                    (Directive::Drain(done), None, _) => done(),
-                    (Directive::Quit, _, _) => quit = true,
-                    (Directive::Order(_), _, None) => {
-                        unreachable!("an order for a reactor without an IO loop")
-                    }
-                    (Directive::Answer { .. }, None, _) => {
-                        unreachable!("an answer for a reactor without connections")
-                    }
-                }
-            }
-            if let Some(network) = &mut self.network
-                && network.next_deadline() <= now
-            {
-                network.on_time(now, &mut *self.engine);
-            }
-            if let Some(io) = &mut self.io
-                && io.next_deadline() <= now
-            {
-                io.on_time(now, &mut *self.engine);
-            }
-            for _ in 0..EXCHANGES_MAX {
-                busy = self.exchange(now, &mut commands, &mut outcomes);
-                if !busy {
-                    break;
-                }
-            }
-            for peer in &mut self.peers {
-                peer.to.flush(&mut *self.engine);
-                busy |= peer.to.backlog() > 0;
-            }
-            self.metrics.turns.increment();
-            self.metrics.turn.record(self.engine.now().since(now).as_nanos() as u64);
-            if draining.is_some()
-                && self.network.as_ref().is_none_or(NetworkLoop::is_empty)
-                && let Some(done) = draining.take()
-            {
-                done();
-            }
-            if quit {
-                return Ok(());
+        } else if let Some(network) = &mut self.network {
+            network.on_completion(completion, now, &mut *self.engine);
+        }
+    }
+
+    fn take_messages(&mut self, now: Instant) {
+        for peer in &mut self.peers {
+            for _ in 0..MESSAGES_MAX {
+                let Some(message) = peer.from.pop() else { break };
+                deliver(peer.id, message, &mut self.network, &mut self.io, &mut *self.engine, now);
             }
         }
     }
 
-    /// Lets the two loops answer each other once. True when there is more to exchange.
-    fn exchange(
-        &mut self,
-        now: Instant,
-        commands: &mut Vec<(ReactorId, Command)>,
-        outcomes: &mut Vec<(ReactorId, Outcome)>,
-    ) -> bool {
-        if let Some(network) = &mut self.network {
-            network.take_commands(commands);
+    /// True when told to quit.
+    fn take_directives(&mut self) -> bool {
+        let mut quit = false;
+        while let Some(directive) = self.directives.pop() {
+            match (directive, &mut self.network, &mut self.io) {
+                (Directive::Order(order), _, Some(io)) => io.on_order(order, &mut *self.engine),
+                (Directive::Answer { reply_to, frame }, Some(network), _) => {
+                    network.on_answer(reply_to, frame);
+                }
+                (Directive::Deliver(message), network, io) => {
+                    let now = self.engine.now();
+                    deliver(self.id, message, network, io, &mut *self.engine, now);
+                }
+                (Directive::Accept, Some(network), _) => network.start(&mut *self.engine),
+                (Directive::Accept, None, _) => {}
+                (Directive::Drain(done), Some(network), _) => {
+                    network.stop();
+                    self.draining = Some(done);
+                }
+                (Directive::Drain(done), None, _) => done(),
+                (Directive::Quit, _, _) => quit = true,
+                (Directive::Order(_), _, None) => {
+                    unreachable!("an order for a reactor without an IO loop")
+                }
+                (Directive::Answer { .. }, None, _) => {
+                    unreachable!("an answer for a reactor without connections")
+                }
+            }
         }
-        for (to, command) in commands.drain(..) {
+        quit
+    }
+
+    /// Lets the two loops answer each other once. True when there is more to exchange.
+    fn exchange(&mut self, now: Instant) -> bool {
+        if let Some(network) = &mut self.network {
+            network.take_commands(&mut self.commands);
+        }
+        for (to, command) in self.commands.drain(..) {
             if to == self.id {
                 self.io.as_mut().expect("a home is a reactor with an IO loop").on_command(command);
             } else {
@@ -196,9 +233,9 @@ impl Reactor {
         }
         if let Some(io) = &mut self.io {
             io.end_turn(now, &mut *self.engine);
-            io.take_outcomes(outcomes);
+            io.take_outcomes(&mut self.outcomes);
         }
-        for (to, outcome) in outcomes.drain(..) {
+        for (to, outcome) in self.outcomes.drain(..) {
             if to == self.id {
                 let network = self.network.as_mut().expect("an outcome goes where the command came from");
                 network.on_outcome(to, outcome, &mut *self.engine);
@@ -243,6 +280,29 @@ impl Reactor {
 
     fn has_messages(&self) -> bool {
         !self.directives.is_empty() || self.peers.iter().any(|peer| !peer.from.is_empty())
+    }
+}
+
+/// Hands a message to the loop it is for.
+fn deliver(
+    from: ReactorId,
+    message: Message,
+    network: &mut Option<NetworkLoop>,
+    io: &mut Option<IoLoop>,
+    engine: &mut dyn Engine,
+    now: Instant,
+) {
+    match (message, network, io) {
+        (Message::Command(command), _, Some(io)) => io.on_command(command),
+        (Message::Outcome(outcome), Some(network), _) => network.on_outcome(from, outcome, engine),
+        (Message::Connection { listener, socket }, Some(network), _) => {
+            network.add_connection(listener, socket, now);
+        }
+        // A message for a loop that this reactor does not run is a bug of placement.
+        (Message::Command(_), _, None) => unreachable!("a command for a reactor without an IO loop"),
+        (Message::Outcome(_) | Message::Connection { .. }, None, _) => {
+            unreachable!("an outcome for a reactor without a network loop")
+        }
     }
 }
 

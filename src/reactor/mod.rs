@@ -161,6 +161,11 @@ pub(crate) struct WakeTarget {
 }
 
 impl Waker {
+    /// A waker that leaves a count on an event of its own: for engines that are not rings.
+    pub fn by_event() -> io::Result<Waker> {
+        Ok(Waker(std::sync::Arc::new(WakeTarget { event: direct::event()?, ring: None })))
+    }
+
     /// Ends the target's wait, now or the next one. One system call.
     pub fn wake(&self) {
         let one = 1u64.to_ne_bytes();

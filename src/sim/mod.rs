@@ -4,7 +4,9 @@
 //! same seed.
 
 pub mod disk;
+pub mod engine;
 mod random;
 
 pub use disk::{Fault, SimDisk};
+pub use engine::SimEngine;
 pub use random::Random;

@@ -1,0 +1,314 @@
+//! A reactor's two loops over a world without a kernel: sockets cut anywhere, completions in any order, short files.
+//!
+//! In: produce and fetch requests of several connections, by seed. Out: what the loops sent, read back as a client would.
+//! Every acknowledged batch is read once, in order, with the offset its producer was told; a failure prints its seed.
+
+use std::sync::Arc;
+
+use ringdaw::broker::reactor_thread::{Directive, Message, Parts, Reactor};
+use ringdaw::config::Config;
+use ringdaw::control_thread;
+use ringdaw::ids::{BrokerId, Home, LeaderEpoch, ReactorId};
+use ringdaw::io_thread::order::{Order, Replica};
+use ringdaw::io_thread::{DirectoryState, IoLoop};
+use ringdaw::log::window::WindowLimits;
+use ringdaw::log::{Log, LogConfig};
+use ringdaw::metadata::{Cluster, Difference, Image, Partition, Topic};
+use ringdaw::metrics::Registry;
+use ringdaw::network_thread::NetworkLoop;
+use ringdaw::reactor::Engine as _;
+use ringdaw::reactor::mailbox::{Sender, Sleeper, mailbox};
+use ringdaw::reactor::{Disk as _, Socket};
+use ringdaw::sim::{SimDisk, SimEngine};
+use ringdaw::wire::frame::{self, Front};
+use ringdaw::wire::header::{RequestHeader, ResponseHeader, put_request};
+use ringdaw::wire::message::Message as _;
+use ringdaw::wire::message::fetch::{FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponse};
+use ringdaw::wire::message::produce::{
+    ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData, ProduceResponse,
+};
+use ringdaw::wire::primitive::{Reader, Uuid};
+use ringdaw::wire::version::ApiKey;
+
+const PARTITIONS: i32 = 3;
+const TOPIC_ID: Uuid = Uuid([7; 16]);
+
+struct World {
+    engine: SimEngine,
+    reactor: Reactor,
+    directives: Sender<Directive>,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let disk = SimDisk::new(seed);
+        let engine = SimEngine::new(seed, disk.clone()).expect("an event");
+        let config = Arc::new(Config::default());
+        let registry = Registry::new();
+        let metrics = registry.thread("reactor-0");
+        let path = std::path::PathBuf::from("/data");
+        disk.create_directory(&path).expect("a directory");
+        let directories = vec![DirectoryState::new(path.clone(), 0)];
+        let home = |slot| Home { reactor: ReactorId(0), slot };
+        let this = BrokerId(0);
+        let partitions = (0..PARTITIONS as u32).map(|slot| Partition {
+            home: Some(home(slot)),
+            leader: Some(this),
+            leader_epoch: LeaderEpoch(0),
+            replicas: [this].into(),
+            isr: [this].into(),
+        });
+        let topic_config = Arc::new(config.topic_defaults.clone());
+        let name: Arc<str> = "t".into();
+        let topic =
+            Topic::new(name.clone(), TOPIC_ID, partitions.collect(), Arc::default(), topic_config.clone());
+        let cluster =
+            Cluster { id: "cluster".into(), this_broker: this, controller: Some(this), brokers: [].into() };
+        let image = Image::new(cluster).with([Difference::Put(Arc::new(topic))]).shared();
+        let (control, _requests) = control_thread::channel();
+        let network = NetworkLoop::new(
+            ReactorId(0),
+            config.clone(),
+            image,
+            control,
+            Box::new(|_, _, _, _| unreachable!("no administrative request is sent")),
+            metrics.clone(),
+            vec![(None, "PLAINTEXT".into())],
+            vec![ReactorId(0)],
+            100,
+        );
+        // A small window, so that write-outs and drops happen.
+        let limits = WindowLimits::new(64 << 10, 128 << 10);
+        let io = IoLoop::new(
+            &config,
+            registry,
+            "reactor-0".to_owned(),
+            metrics.clone(),
+            directories,
+            limits,
+            Box::new(|_| {}),
+            engine.now(),
+        );
+        let sleeper = Sleeper::new(engine.waker());
+        let (mut directives, inbox) = mailbox(64, sleeper.clone());
+        let log_config = Arc::new(LogConfig { segment_bytes: 60_000, ..LogConfig::default() });
+        let replicas = (0..PARTITIONS).map(|partition| Replica {
+            slot: partition as u32,
+            topic: name.clone(),
+            partition,
+            leader_epoch: LeaderEpoch(0),
+            config: topic_config.clone(),
+            directory: 0,
+            log: Log::create(
+                &disk,
+                &path.join(format!("t-{partition}")),
+                None,
+                log_config.clone(),
+                engine.wall(),
+            )
+            .expect("a log"),
+        });
+        directives
+            .push(Directive::Order(Order::Adopt { replicas: replicas.collect(), done: Box::new(|()| {}) }));
+        directives.flush_by_call();
+        let parts = Parts {
+            id: ReactorId(0),
+            engine: Box::new(engine.clone()),
+            network: Some(network),
+            io: Some(io),
+            peers: Vec::new(),
+            directives: inbox,
+            sleeper,
+            metrics,
+            spin_us: 0,
+        };
+        World { engine, reactor: Reactor::new(parts), directives }
+    }
+
+    /// A connection, served by the reactor under test.
+    fn connect(&mut self) -> Client {
+        let socket = self.engine.connect();
+        let connection = Message::Connection { listener: 0, socket: socket.clone() };
+        self.directives.push(Directive::Deliver(connection));
+        self.directives.flush_by_call();
+        Client { socket, received: Vec::new(), correlation: 0 }
+    }
+
+    fn turn(&mut self) {
+        assert!(self.reactor.turn().expect("the engine never fails"));
+    }
+}
+
+struct Client {
+    socket: Socket,
+    received: Vec<u8>,
+    correlation: i32,
+}
+
+impl Client {
+    fn send<'m>(&mut self, world: &World, version: i16, request: &impl ringdaw::wire::message::Message<'m>) {
+        self.correlation += 1;
+        let mut bytes = Vec::new();
+        put_request(&mut bytes, version, self.correlation, Some("seeded"), request);
+        world.engine.send(&self.socket, &bytes);
+    }
+
+    /// The body of the next answer, once it is whole.
+    fn answer(&mut self, world: &World) -> Option<Vec<u8>> {
+        self.received.extend(world.engine.take_sent(&self.socket));
+        let Ok(Front::Whole { frame, used }) = frame::front(&self.received, 1 << 30) else { return None };
+        let body = frame.to_vec();
+        self.received.drain(..used);
+        Some(body)
+    }
+}
+
+fn batch(first: u64, count: u64) -> Vec<u8> {
+    let mut builder = ringdaw::wire::batch_builder::BatchBuilder::new(ringdaw::wire::compression::Codec::None);
+    for number in first..first + count {
+        let mut value = number.to_be_bytes().to_vec();
+        value.resize(8 + (number % 700) as usize, number as u8);
+        builder.append(1_700_000_000_000, None, Some(&value), &[]);
+    }
+    builder.build()
+}
+
+fn produce(partition: i32, records: &[u8]) -> ProduceRequest<'_> {
+    let data = ProduceRequestPartitionData { index: partition, records: Some(records) };
+    ProduceRequest {
+        transactional_id: None,
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![ProduceRequestTopicData { name: "t", partition_data: vec![data].into() }].into(),
+    }
+}
+
+fn fetch<'a>(session: (i32, i32), offsets: &[(i32, i64)]) -> FetchRequest<'a> {
+    let partitions: Vec<FetchRequestPartition> = offsets
+        .iter()
+        .map(|(partition, offset)| FetchRequestPartition {
+            partition: *partition,
+            fetch_offset: *offset,
+            partition_max_bytes: 40_000,
+            ..Default::default()
+        })
+        .collect();
+    let topics = if partitions.is_empty() {
+        Vec::new()
+    } else {
+        vec![FetchRequestTopic { topic_id: TOPIC_ID, partitions: partitions.into(), ..Default::default() }]
+    };
+    FetchRequest {
+        max_wait_ms: 20,
+        min_bytes: 1,
+        max_bytes: 100_000,
+        session_id: session.0,
+        session_epoch: session.1,
+        topics: topics.into(),
+        ..Default::default()
+    }
+}
+
+/// Produces and consumes until everything acknowledged has been read.
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    let mut producers: Vec<Client> = (0..PARTITIONS).map(|_| world.connect()).collect();
+    let mut consumer = world.connect();
+    const BATCHES: u64 = 60;
+    const RECORDS: u64 = 10;
+    let mut sent = [0u64; PARTITIONS as usize];
+    let mut acknowledged = [0u64; PARTITIONS as usize];
+    let mut read = [0u64; PARTITIONS as usize];
+    let mut session = (0, 0);
+    let mut asked = false;
+    let mut moved: Vec<(i32, i64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+    for turn in 0.. {
+        assert!(turn < 200_000, "seed {seed}: nothing moves: {sent:?} {acknowledged:?} {read:?}");
+        for (partition, producer) in producers.iter_mut().enumerate() {
+            // Up to five requests in flight, their bytes arriving in pieces.
+            while sent[partition] < BATCHES && sent[partition] - acknowledged[partition] < 5 {
+                let records = batch(sent[partition] * RECORDS, RECORDS);
+                producer.send(&world, 9, &produce(partition as i32, &records));
+                sent[partition] += 1;
+            }
+            while let Some(body) = producer.answer(&world) {
+                let mut reader = Reader::new(&body);
+                ResponseHeader::decode(&mut reader, ApiKey::Produce, 9).expect("a header");
+                let response = ProduceResponse::decode(&mut reader, 9).expect("a response");
+                let topic = response.responses.first().expect("the topic");
+                let part = topic.partition_responses.first().expect("the partition");
+                assert_eq!(part.error_code, 0, "seed {seed}: {:?}", part.error_message);
+                assert_eq!(part.base_offset, (acknowledged[partition] * RECORDS) as i64, "seed {seed}");
+                acknowledged[partition] += 1;
+            }
+        }
+        if !asked {
+            consumer.send(&world, 13, &fetch(session, &moved));
+            moved.clear();
+            asked = true;
+        }
+        if let Some(body) = consumer.answer(&world) {
+            asked = false;
+            let mut reader = Reader::new(&body);
+            ResponseHeader::decode(&mut reader, ApiKey::Fetch, 13).expect("a header");
+            let response = FetchResponse::decode(&mut reader, 13).expect("a response");
+            assert_eq!(response.error_code, 0, "seed {seed}");
+            session = (response.session_id, session.1 + 1);
+            for topic in response.responses.iter() {
+                for part in topic.partitions.iter() {
+                    assert_eq!(part.error_code, 0, "seed {seed}");
+                    let partition = part.partition_index as usize;
+                    for found in ringdaw::wire::batch::batches(part.records.unwrap_or_default()) {
+                        let (_, found) = found.expect("whole batches only");
+                        assert!(found.crc_matches(), "seed {seed}");
+                        assert_eq!(
+                            found.base_offset(),
+                            read[partition] as i64,
+                            "seed {seed}: once and in order"
+                        );
+                        read[partition] = found.last_offset() as u64 + 1;
+                    }
+                    moved.push((part.partition_index, read[partition] as i64));
+                }
+            }
+        }
+        if read == [BATCHES * RECORDS; PARTITIONS as usize] {
+            return;
+        }
+        world.turn();
+    }
+}
+
+#[test]
+fn acknowledged_batches_are_read_once_and_in_order_whatever_the_world_does() {
+    let first: u64 = std::env::var("RINGDAW_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    for seed in first..first + 40 {
+        run(seed);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_frame_harms_nobody() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        let mut leaver = world.connect();
+        let mut witness = world.connect();
+        let records = batch(0, 5);
+        let mut bytes = Vec::new();
+        let header = RequestHeader { key: ApiKey::Produce, version: 9, correlation_id: 1, client_id: None };
+        header.encode(&mut bytes);
+        world.engine.send(&leaver.socket, &(bytes.len() as i32 + 500).to_be_bytes());
+        world.engine.send(&leaver.socket, &bytes);
+        for _ in 0..20 {
+            world.turn();
+        }
+        world.engine.end(&leaver.socket);
+        witness.send(&world, 9, &produce(1, &records));
+        let answered = (0..2000).any(|_| {
+            world.turn();
+            witness.answer(&world).is_some()
+        });
+        assert!(answered, "seed {seed}");
+        assert!(leaver.answer(&world).is_none(), "seed {seed}");
+    }
+}
