@@ -164,7 +164,8 @@ impl Client {
 }
 
 fn batch(first: u64, count: u64) -> Vec<u8> {
-    let mut builder = ringdaw::wire::batch_builder::BatchBuilder::new(ringdaw::wire::compression::Codec::None);
+    let mut builder =
+        ringdaw::wire::batch_builder::BatchBuilder::new(ringdaw::wire::compression::Codec::None);
     for number in first..first + count {
         let mut value = number.to_be_bytes().to_vec();
         value.resize(8 + (number % 700) as usize, number as u8);
