@@ -37,8 +37,13 @@ def main(bootstrap, prefix):
     tool("kafka.tools.ConsoleProducer", *to, "--topic", topic, "--property", "parse.key=true", "--compression-codec", "zstd", stdin=lines)
     read = ""
     for partition in range(2):
-        read += tool("org.apache.kafka.tools.consumer.ConsoleConsumer", *to, "--topic", topic, "--partition", str(partition),
-                     "--offset", "earliest", "--timeout-ms", "3000", "--property", "print.key=true")
+        # The tool gives up when nothing came for that long, its own start included: more patience on a busy machine.
+        for patience_ms in (3000, 20000):
+            found = tool("org.apache.kafka.tools.consumer.ConsoleConsumer", *to, "--topic", topic, "--partition", str(partition),
+                         "--offset", "earliest", "--timeout-ms", str(patience_ms), "--property", "print.key=true")
+            if found:
+                break
+        read += found
     r.expect("console producer and consumer", sorted(read.splitlines()), sorted(lines.splitlines()))
     report.ok("console producer and consumer")
 
