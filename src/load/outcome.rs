@@ -134,6 +134,8 @@ pub struct Outcome {
     pub ledger: Ledger,
     /// Connections, versions and settings as used.
     pub effective: Vec<(String, String)>,
+    /// Why the topic was to be deleted and is still there.
+    pub left_behind: Option<String>,
 }
 
 impl Outcome {

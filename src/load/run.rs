@@ -80,7 +80,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -
         (outcome.verification, outcome.ledger) = (verification, ledger);
     }
     if plan.topic.delete && !disconnected {
-        control.delete_topic(&plan.topic.name)?;
+        outcome.left_behind = control.delete_topic(&plan.topic.name).err().map(|error| error.to_string());
     }
     Ok(outcome)
 }
@@ -313,8 +313,17 @@ impl<'a> Run<'a> {
                 Ok(Report::Written) => {
                     written += 1;
                     if written == self.workers {
-                        let ends = self.ends(control)?;
-                        shared.ends.set(ends).expect("only this thread knows the ends, and once");
+                        match self.ends(control) {
+                            Ok(ends) => {
+                                shared.ends.set(ends).expect("only this thread knows the ends, and once");
+                            }
+                            // A broker that is gone now is one that went during the run: what it did is kept.
+                            Err(error) => {
+                                let now_ns = direct::now().since(self.started).as_nanos() as u64;
+                                shared.cut(now_ns, Ended::Disconnected(error.to_string()));
+                                shared.give_up.store(true, Ordering::Release);
+                            }
+                        }
                         wakers.iter().for_each(Waker::wake);
                     }
                 }
@@ -500,6 +509,7 @@ fn gather(shared: &Shared, seconds: Vec<Second>, totals: Vec<Total>, started: In
         verification: Verification::default(),
         ledger: Ledger::default(),
         effective: Vec::new(),
+        left_behind: None,
     };
     let (counts, generator) = (&mut outcome.counts, &mut outcome.generator);
     for total in totals {
