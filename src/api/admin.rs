@@ -68,6 +68,18 @@ impl Refusal {
     }
 }
 
+/// Things one request may name. A broker has no more partitions than this, so nobody who asks for them needs more; and
+/// an answer takes many times the memory of the few bytes that ask for it.
+pub const ENTRIES_MAX: usize = create_topics::PARTITIONS_MAX as usize;
+
+/// A request that names more than it could mean gets no answer: its connection is closed, as for one that cannot be read.
+fn bounded(r: &Reader<'_>, entries: usize) -> Result<(), DecodeError> {
+    if entries > ENTRIES_MAX {
+        return Err(r.error("the request names more things than a broker can have"));
+    }
+    Ok(())
+}
+
 /// True for the APIs that `handle` knows.
 pub fn handles(key: ApiKey) -> bool {
     matches!(
@@ -104,6 +116,7 @@ pub fn handle<'a>(
         ApiKey::ApiVersions => Handled::Now(api_versions::respond(version, r)?),
         ApiKey::Metadata => {
             let request = MetadataRequest::decode(r, version)?;
+            bounded(r, request.topics.as_ref().map_or(0, |topics| topics.len()))?;
             if metadata::creates_topics(ctx, &request, version) {
                 later(r.since(start))
             } else {
@@ -112,10 +125,12 @@ pub fn handle<'a>(
         }
         ApiKey::FindCoordinator => {
             let request = FindCoordinatorRequest::decode(r, version)?;
+            bounded(r, request.coordinator_keys.len())?;
             Handled::Now(find_coordinator::respond(&request, version))
         }
         ApiKey::DescribeConfigs => {
             let request = DescribeConfigsRequest::decode(r, version)?;
+            bounded(r, request.resources.len())?;
             Handled::Now(describe_configs::respond(ctx, &request, version))
         }
         ApiKey::DescribeCluster => {
@@ -130,15 +145,18 @@ pub fn handle<'a>(
             }
         }
         ApiKey::CreateTopics => {
-            CreateTopicsRequest::decode(r, version)?;
+            let request = CreateTopicsRequest::decode(r, version)?;
+            bounded(r, request.topics.len())?;
             later(r.since(start))
         }
         ApiKey::DeleteTopics => {
-            DeleteTopicsRequest::decode(r, version)?;
+            let request = DeleteTopicsRequest::decode(r, version)?;
+            bounded(r, request.topics.len() + request.topic_names.len())?;
             later(r.since(start))
         }
         ApiKey::CreatePartitions => {
-            CreatePartitionsRequest::decode(r, version)?;
+            let request = CreatePartitionsRequest::decode(r, version)?;
+            bounded(r, request.topics.len())?;
             later(r.since(start))
         }
         other => unreachable!("{other:?} is not one of the administrative APIs; `handles` says so"),

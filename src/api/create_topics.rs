@@ -9,6 +9,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::api::admin::{Context, Refusal};
 use crate::config::{Overrides, TopicConfig};
+use crate::ids::BrokerId;
 use crate::metadata::{Cluster, topic_name};
 use crate::wire::array::Array;
 use crate::wire::error_code::ErrorCode;
@@ -281,7 +282,14 @@ impl<'s> Planner<'s> {
     }
 }
 
+/// More settings than there are keys can only be a mistake.
+const OVERRIDES_MAX: usize = 1000;
+
 fn overrides(topic: &CreateTopicsRequestTopic<'_>) -> Result<Overrides, Refusal> {
+    if topic.configs.len() > OVERRIDES_MAX {
+        let why = format!("{} settings for one topic; there are fewer keys.", topic.configs.len());
+        return Err(Refusal::new(ErrorCode::InvalidConfig, why));
+    }
     let nulls: Vec<&str> =
         topic.configs.iter().filter(|config| config.value.is_none()).map(|config| config.name).collect();
     if !nulls.is_empty() {
@@ -322,14 +330,18 @@ pub fn check_replicas(cluster: &Cluster, partition: i32, brokers: &Array<'_, i32
     if brokers.is_empty() {
         return invalid(format!("Cannot have replication factor of 0 for partition id {partition}."));
     }
-    let mut seen: HashSet<i32> = HashSet::new();
-    if let Some(twice) = brokers.iter().find(|id| !seen.insert(*id)) {
-        return invalid(format!(
-            "Duplicate brokers not allowed in replica assignment: {twice} for partition id {partition}."
-        ));
-    }
-    if let Some(unknown) = brokers.iter().find(|id| !cluster.brokers.iter().any(|b| b.id.0 == *id)) {
-        return invalid(format!("Unknown broker(s) in replica assignment: {unknown}."));
+    // An unknown broker ends the walk, so this never holds more than the brokers there are.
+    let mut seen: Vec<i32> = Vec::new();
+    for id in brokers {
+        if seen.contains(&id) {
+            return invalid(format!(
+                "Duplicate brokers not allowed in replica assignment: {id} for partition id {partition}."
+            ));
+        }
+        if cluster.broker(BrokerId(id)).is_none() {
+            return invalid(format!("Unknown broker(s) in replica assignment: {id}."));
+        }
+        seen.push(id);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! In: resources, each with the keys asked for or all. Out: the rows of `config::describe`, cut to what the version
 //! and the request have room for. Values of secrets are null.
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use crate::api::admin::{Context, Refusal};
 use crate::config::{Described, Source};
@@ -86,9 +86,19 @@ fn shown(
     request: &DescribeConfigsRequest<'_>,
 ) -> Vec<DescribeConfigsResponseConfig<'static>> {
     let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-    let keys: Option<HashSet<&str>> = keys.map(|keys| keys.iter().collect());
-    let rows = all.into_iter().filter(|row| keys.as_ref().is_none_or(|keys| keys.contains(&*row.name)));
-    rows.map(|row| {
+    // By row: there are a few hundred of them, and a request may name millions of keys.
+    let asked_for: Option<Vec<bool>> = keys.map(|keys| {
+        let places: HashMap<&str, usize> =
+            all.iter().enumerate().map(|(place, row)| (&*row.name, place)).collect();
+        let mut asked_for = vec![false; all.len()];
+        for place in keys.iter().filter_map(|key| places.get(key)) {
+            asked_for[*place] = true;
+        }
+        asked_for
+    });
+    let rows = all.into_iter().enumerate();
+    let rows = rows.filter(|(place, _)| asked_for.as_ref().is_none_or(|asked_for| asked_for[*place]));
+    rows.map(|(_, row)| {
         let synonyms = row.synonyms.into_iter().filter(|_| request.include_synonyms);
         DescribeConfigsResponseConfig {
             name: row.name.into(),

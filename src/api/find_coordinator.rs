@@ -4,6 +4,8 @@
 //! yet. Clients try again until their own time is over, so a group member waits and says why, and producers and
 //! consumers that assign their partitions themselves are not touched.
 
+use hashbrown::HashSet;
+
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
 use crate::wire::message::find_coordinator::{
@@ -33,12 +35,14 @@ pub fn respond(request: &FindCoordinatorRequest<'_>, version: i16) -> Vec<u8> {
         error_code: code as i16,
         error_message: Some(message.into()),
     };
+    let mut seen: HashSet<&str> = HashSet::new();
+    let keys = request.coordinator_keys.iter().filter(|key| seen.insert(key));
     let response = FindCoordinatorResponse {
         error_code: code as i16,
         error_message: Some(message.into()),
         node_id: -1,
         port: -1,
-        coordinators: request.coordinator_keys.iter().map(nobody).collect(),
+        coordinators: keys.map(nobody).collect(),
         ..Default::default()
     };
     let mut body = Vec::new();

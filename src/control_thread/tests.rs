@@ -818,6 +818,31 @@ fn a_body_that_cannot_be_read_is_an_error_and_never_a_command() {
 }
 
 #[test]
+fn a_request_that_names_more_than_a_broker_can_have_is_not_answered() {
+    use crate::wire::message::Message;
+    let dir = tempfile::tempdir().unwrap();
+    let bed = Bed::new(dir.path());
+    let image = bed.image.load_full();
+    let ctx = Context { image: &image, config: &bed.config, listener: &bed.listener };
+    let ask = |count: usize| {
+        let topics = vec![MetadataRequestTopic { name: Some("same"), ..Default::default() }; count];
+        let request = MetadataRequest {
+            topics: Some(topics.into()),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let mut body = Vec::new();
+        request.encode(&mut body, 12);
+        let header = RequestHeader { key: ApiKey::Metadata, version: 12, correlation_id: 1, client_id: None };
+        admin::handle(&ctx, &header, &mut Reader::new(&body))
+    };
+    let Ok(Handled::Now(answer)) = ask(admin::ENTRIES_MAX) else { panic!("it is answered") };
+    assert!(answer.len() < 200, "one name is answered once");
+    let refused = ask(admin::ENTRIES_MAX + 1).unwrap_err();
+    assert_eq!(refused.what, "the request names more things than a broker can have");
+}
+
+#[test]
 fn new_settings_of_a_topic_reach_its_replicas_and_the_image() {
     let dir = tempfile::tempdir().unwrap();
     let mut bed = Bed::new(dir.path());
