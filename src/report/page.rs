@@ -175,7 +175,7 @@ fn facts(run: &Run) -> Vec<(String, String)> {
     machine.extend(m.cpu_model.clone());
     machine.extend(m.cores.map(|n| format!("{n} core{}", if n == 1 { "" } else { "s" })));
     machine.extend(m.memory_bytes.map(|b| bytes(b as f64)));
-    machine.extend(m.hypervisor.clone().map(|h| format!("under {h}")));
+    machine.extend(m.hypervisor.clone().map(|h| format!("hypervisor {h}")));
     facts.push(("Machine".into(), or_dash(machine.join(", "))));
     facts.push(("Kernel".into(), or_dash(m.kernel.clone().unwrap_or_default())));
     let s = &run.environment.storage;

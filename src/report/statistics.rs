@@ -83,10 +83,13 @@ pub fn decode(histogram: &Histogram) -> Result<Hdr<u64>, String> {
     Ok(hdr)
 }
 
-/// All blocks' histograms of one metric in one; `None` when there is none. Void blocks are left out.
+/// All blocks' histograms of one metric in one; `None` when there is none. Void blocks count only when there is
+/// nothing else; the cell's flags say so then.
 pub fn merged<'a>(blocks: impl Iterator<Item = &'a Block>, metric: &str) -> Result<Option<Hdr<u64>>, String> {
+    let blocks: Vec<&Block> = blocks.collect();
+    let all_void = blocks.iter().all(|block| !block.void_reasons.is_empty());
     let mut sum: Option<Hdr<u64>> = None;
-    for block in blocks.filter(|block| block.void_reasons.is_empty()) {
+    for block in blocks.into_iter().filter(|block| all_void || block.void_reasons.is_empty()) {
         for histogram in block.histograms.iter().filter(|h| h.metric == metric) {
             let hdr = decode(histogram)?;
             match &mut sum {
@@ -192,6 +195,21 @@ mod tests {
             prop_assert_eq!(Percentiles::of(&sum), Percentiles::of(&whole));
             prop_assert_eq!(sum, whole);
         }
+    }
+
+    #[test]
+    fn void_blocks_count_only_when_there_is_nothing_else() {
+        let block = |value: u64, void: bool| {
+            let mut hdr = new_hdr();
+            hdr.record(value).expect("grows");
+            let void_reasons = if void { vec!["steal".to_owned()] } else { Vec::new() };
+            Block { histograms: vec![encode("m", &hdr)], void_reasons, ..Block::default() }
+        };
+        let count =
+            |blocks: &[Block]| merged(blocks.iter(), "m").expect("valid").map(|hdr| (hdr.len(), hdr.max()));
+        assert_eq!(count(&[block(10, false), block(900, true)]), Some((1, 10)));
+        assert_eq!(count(&[block(10, true), block(900, true)]), Some((2, 900)));
+        assert_eq!(count(&[]), None);
     }
 
     #[test]

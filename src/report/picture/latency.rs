@@ -6,8 +6,8 @@ use super::super::figures::{ms, or_missing};
 use super::super::run::{Cell, Percentiles};
 use super::super::svg::{Anchor, Canvas, Scale, spread};
 use super::{
-    Frame, HEAD, Picture, Scene, Section, WIDTH, cell_flags, colour, head, partitions_axis, partitions_scale,
-    partitions_text, y_axis,
+    Frame, HEAD, Picture, Scene, Section, WIDTH, colour, head, partitions_axis, partitions_scale,
+    partitions_text, write_flags, y_axis,
 };
 
 const HEIGHT: f64 = 372.0;
@@ -91,14 +91,6 @@ fn one(scene: &Scene, panel: &Panel, counts: &[u64], low: f64, high: f64) -> Opt
             }
         }
         for cell in &line.open {
-            let flags = cell_flags(cell);
-            if let (Some(partitions), false) = (cell.parameters.partitions, flags.is_empty()) {
-                for (i, flag) in flags.iter().enumerate() {
-                    let at = frame.top + 2.0 + 12.0 * i as f64;
-                    let class = if flag == "FAIL" { "fail small" } else { "flag small" };
-                    canvas.text(x.at(partitions as f64), at, Anchor::Middle, class, flag);
-                }
-            }
             let p = of(cell);
             let mut row = vec![line.label.clone(), partitions_text(cell)];
             row.extend(
@@ -108,6 +100,8 @@ fn one(scene: &Scene, panel: &Panel, counts: &[u64], low: f64, high: f64) -> Opt
             picture.rows.push(row);
         }
     }
+    let cells: Vec<&Cell> = scene.tested().flat_map(|line| &line.open).copied().collect();
+    write_flags(&mut canvas, &cells, &x, frame, frame.top + 2.0, 12.0);
     let places =
         spread(&labels.iter().map(|(y, _, _)| *y).collect::<Vec<_>>(), 13.5, frame.top, frame.bottom);
     for ((_, label, tint), at) in labels.iter().zip(places) {

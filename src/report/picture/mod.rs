@@ -312,6 +312,49 @@ fn partitions_text(cell: &Cell) -> String {
     }
 }
 
+/// Writes the flags of cells at their partition counts, stacked from `from` by `step`. A flag that all cells share
+/// is written once for all of them. Cells stand at one place when they have one partition count.
+fn write_flags(canvas: &mut Canvas, cells: &[&Cell], x: &Scale, frame: Frame, from: f64, step: f64) {
+    let mut places: std::collections::BTreeMap<u64, Vec<String>> = std::collections::BTreeMap::new();
+    let mut common: Option<Vec<String>> = None;
+    for cell in cells {
+        let Some(partitions) = cell.parameters.partitions else { continue };
+        let null = cell.role == Role::NullBroker;
+        let flags =
+            cell_flags(cell).into_iter().map(|flag| if null { format!("null: {flag}") } else { flag });
+        places.entry(partitions).or_default().extend(flags);
+    }
+    for flags in places.values_mut() {
+        flags.sort();
+        flags.dedup();
+        match &mut common {
+            Some(common) => common.retain(|flag| flags.contains(flag)),
+            None => common = Some(flags.clone()),
+        }
+    }
+    let class = |flag: &str| if flag.ends_with("FAIL") { "fail small" } else { "flag small" };
+    let mut line = 0.0;
+    let common = common.filter(|_| places.len() > 1).unwrap_or_default();
+    if !common.is_empty() {
+        let text = format!("every point: {}", common.join(", "));
+        let middle = f64::midpoint(frame.left, frame.right);
+        canvas.text(middle, from, Anchor::Middle, class(&text), &text);
+        line = 1.0;
+    }
+    for (partitions, flags) in &places {
+        let left = x.at(*partitions as f64);
+        // At the ends a centred word would run over the labels beside the axis.
+        let anchor = match () {
+            () if left - frame.left < 30.0 => Anchor::Start,
+            () if frame.right - left < 30.0 => Anchor::End,
+            () => Anchor::Middle,
+        };
+        for (i, flag) in flags.iter().filter(|flag| !common.contains(flag)).enumerate() {
+            canvas.text(left, from + step * (i as f64 + line), anchor, class(flag), flag);
+        }
+    }
+}
+
 fn colour(place: usize) -> usize {
     place % style::DATA_COLOURS
 }

@@ -10,7 +10,7 @@ use super::super::svg::{Anchor, Canvas, Scale, spread, text_width};
 use super::super::table::limits;
 use super::{
     Frame, HEAD, Picture, Scene, Section, WIDTH, cell_flags, colour, head, partitions_axis, partitions_scale,
-    partitions_text, y_axis,
+    partitions_text, write_flags, y_axis,
 };
 
 const HEIGHT: f64 = 372.0;
@@ -82,7 +82,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
         let dash = if line.is_null_broker { " dash thin" } else { "" };
         canvas.path(&points, &format!("line l{tint}{dash}"));
         for cell in &line.closed {
-            point(&mut canvas, cell, at(cell), &tint, &line.label, x, frame);
+            point(&mut canvas, cell, at(cell), &tint, &line.label);
         }
         if let Some((_, last)) = points.iter().flatten().next_back() {
             labels.push((*last, line.label.clone(), tint));
@@ -98,6 +98,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
             ]);
         }
     }
+    write_flags(&mut canvas, &cells, &x, frame, frame.bottom - 7.0, -12.0);
     let offset = if factor.is_some() { 44.0 } else { 10.0 };
     let places =
         spread(&labels.iter().map(|(y, _, _)| *y).collect::<Vec<_>>(), 15.0, frame.top, frame.bottom);
@@ -111,24 +112,9 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
     Some(picture.drawn(canvas, HEIGHT))
 }
 
-/// One measured point: full, or hollow where the generator was the limit; its flags beside it.
-fn point(
-    canvas: &mut Canvas,
-    cell: &Cell,
-    at: Option<(f64, f64)>,
-    tint: &str,
-    label: &str,
-    x: Scale,
-    frame: Frame,
-) {
-    let flags = cell_flags(cell);
-    let Some((left, top)) = at else {
-        if let (Some(partitions), false) = (cell.parameters.partitions, flags.is_empty()) {
-            let words = flags.join(", ");
-            canvas.text(x.at(partitions as f64), frame.bottom - 8.0, Anchor::Middle, "fail", &words);
-        }
-        return;
-    };
+/// One measured point: full, or hollow where the generator was the limit.
+fn point(canvas: &mut Canvas, cell: &Cell, at: Option<(f64, f64)>, tint: &str, label: &str) {
+    let Some((left, top)) = at else { return };
     let hover = format!(
         "{label}, {}: {}{} records/s, {} MB/s",
         partitions_text(cell),
@@ -138,9 +124,6 @@ fn point(
     );
     let shape = if is_client_bound(cell) { format!("hollow l{tint}") } else { format!("f{tint}") };
     canvas.dot(left, top, if tint == "n" { 3.0 } else { 4.5 }, &shape, Some(&hover));
-    for (i, flag) in flags.iter().enumerate() {
-        canvas.text(left, top + 19.0 + 12.0 * i as f64, Anchor::Middle, "flag small", flag);
-    }
 }
 
 /// Lowest and highest rate of a cell's blocks: what can be said of a few blocks without an interval.
