@@ -712,7 +712,9 @@ impl Server {
     ) -> Result<(), Close> {
         // First where each batch is, then, with the request no longer borrowed, its offset into it.
         let Scratch { mut found, mut names, mut answers } = std::mem::take(&mut self.scratch);
-        (found.clear(), names.clear(), answers.clear());
+        found.clear();
+        names.clear();
+        answers.clear();
         let acks;
         {
             let bytes = &input[body..end];
