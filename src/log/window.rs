@@ -128,6 +128,8 @@ pub struct Window {
     in_flight_count: usize,
     dirty_bytes: u64,
     resident_bytes: u64,
+    /// Of those, what is being dropped.
+    dropping_bytes: u64,
     failed: bool,
 }
 
@@ -142,6 +144,7 @@ impl Window {
             in_flight_count: 0,
             dirty_bytes: 0,
             resident_bytes: 0,
+            dropping_bytes: 0,
             failed: false,
         }
     }
@@ -269,7 +272,7 @@ impl Window {
         }
         let mut kept = 0;
         while self.in_flight_count < self.limits.in_flight_max
-            && self.resident_bytes > self.limits.resident_bytes_max
+            && self.resident_bytes > self.limits.resident_bytes_max + self.dropping_bytes
         {
             // Each piece is asked once per plan: pieces with readers go to the back.
             if kept > self.written.len() {
@@ -277,6 +280,8 @@ impl Window {
             }
             match self.written.pop_front() {
                 Some(piece) => kept += usize::from(!self.drop_piece(piece, actions)),
+                // What is being written out can be dropped next.
+                None if self.in_flight.iter().any(|slot| matches!(slot, InFlight::WritingOut(_))) => break,
                 // All that is left is dirty: writing it out is the way to drop it.
                 None if self.write_out(PIECE_BYTES_FLOOR, actions) => {}
                 None => break,
@@ -325,6 +330,7 @@ impl Window {
         }
         tracked.drop_started = piece.position + piece.length;
         let file = tracked.file.clone();
+        self.dropping_bytes += u64::from(piece.length);
         let number = self.start(InFlight::Dropping(piece));
         actions.push(Action::WaitThenDrop { number, file, position: piece.position, length: piece.length });
         true
@@ -351,6 +357,9 @@ impl Window {
             return Ok(()); // answered twice: the first answer counted
         };
         self.in_flight_count -= 1;
+        if let InFlight::Dropping(piece) = &what {
+            self.dropping_bytes -= u64::from(piece.length);
+        }
         if !ok {
             self.failed = true;
             return Err(WriteOutFailed { key: piece.key, position: piece.position });
