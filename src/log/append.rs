@@ -261,8 +261,10 @@ impl Log {
         }
         let wait_max = config.segment_ms - jitter_ms(&directory, &config, active.base_offset);
         let first = if active.bytes > 0 {
-            let path = active.path(&directory, FileKind::Log);
-            active.first_timestamp(disk, &directory).map_err(LogError::scan(&path))?
+            let base_offset = active.base_offset;
+            active
+                .first_timestamp(disk, &directory)
+                .map_err(|error| LogError::scan(&active_path(&directory, base_offset))(error))?
         } else {
             Some(run.first_timestamp).filter(|timestamp| *timestamp >= 0)
         };
@@ -290,17 +292,20 @@ impl Log {
         let config = self.config.clone();
         let (epochs, segments) = (&mut self.epochs, &mut self.segments);
         let active = segments.last_mut().expect("a log has at least one segment");
-        let path = active_path(&directory, active.base_offset);
-        let file = active.file(disk, &directory).map_err(LogError::io(&path, "open", 0))?;
+        let segment_base = active.base_offset;
+        // The path is made only when there is an error to tell.
+        let failed = |what, position, source| {
+            LogError::io(&active_path(&directory, segment_base), what, position)(source)
+        };
+        let file = active.file(disk, &directory).map_err(|source| failed("open", 0, source))?;
         let position = active.bytes;
         let accepted = || {
             batches[run.from..until].iter().filter(|batch| matches!(batch.outcome, Outcome::Appended { .. }))
         };
+        // Until all of the run is taken note of.
+        self.tail_is_dirty = true;
         write_slices(disk, &file, u64::from(position), accepted().map(|batch| IoSlice::new(batch.bytes)))
-            .map_err(|source| {
-                self.tail_is_dirty = true;
-                LogError::io(&path, "write", u64::from(position))(source)
-            })?;
+            .map_err(|source| failed("write", u64::from(position), source))?;
         if epochs.latest().is_none_or(|latest| latest.epoch != epoch.0) {
             epochs.assign(epoch.0, run.base_offset);
         }
@@ -323,14 +328,11 @@ impl Log {
                 max_timestamp: header.max_timestamp(),
                 header: Some(header),
             };
-            active.note(disk, &directory, &config, &seen).map_err(LogError::io(
-                &directory,
-                "write index",
-                u64::from(at),
-            ))?;
+            active
+                .note(disk, &directory, &config, &seen)
+                .map_err(|source| failed("write index", u64::from(at), source))?;
             at = seen.end();
         }
-        let segment_base = active.base_offset;
         self.recent_appends.add(Hint { offset: run.base_offset, segment_base, position });
         scratch.written.push(Written {
             file,

@@ -49,6 +49,14 @@ impl<const N: usize> EntryFile<N> {
         self.tail.len() >= TAIL_ENTRIES_MAX
     }
 
+    pub fn knows_last(&self) -> bool {
+        self.last.is_some() || self.on_disk == 0
+    }
+
+    pub fn known_last(&self) -> Option<&[u8; N]> {
+        self.last.as_ref()
+    }
+
     pub fn last(&mut self, disk: &dyn Disk, path: &Path) -> io::Result<Option<[u8; N]>> {
         if self.last.is_none() && self.on_disk > 0 {
             let file = disk.open(path, OpenMode::Read)?;

@@ -72,8 +72,8 @@ pub enum LogError {
 
 impl LogError {
     fn io(path: &Path, what: &'static str, position: u64) -> impl FnOnce(io::Error) -> LogError {
-        let path = path.to_path_buf();
         move |source| {
+            let path = path.to_path_buf();
             if is_no_space(&source) {
                 LogError::NoSpace { path, what, source }
             } else {
@@ -83,10 +83,12 @@ impl LogError {
     }
 
     fn scan(path: &Path) -> impl FnOnce(ScanError) -> LogError {
-        let path = path.to_path_buf();
-        move |error| match error {
-            ScanError::Io { position, source } => LogError::Io { path, what: "read", position, source },
-            ScanError::Bad { position, reason } => LogError::Corrupt { path, position, reason },
+        move |error| {
+            let path = path.to_path_buf();
+            match error {
+                ScanError::Io { position, source } => LogError::Io { path, what: "read", position, source },
+                ScanError::Bad { position, reason } => LogError::Corrupt { path, position, reason },
+            }
         }
     }
 }

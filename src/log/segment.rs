@@ -152,10 +152,12 @@ impl Segment {
             self.push_time_entry(disk, directory)?;
             self.bytes_since_entry = 0;
             if self.offsets.tail_is_full() {
-                self.offsets.write_out(disk, &self.path(directory, FileKind::OffsetIndex))?;
+                let written = self.offsets.write_out(disk, &self.path(directory, FileKind::OffsetIndex));
+                unless_no_space(written)?;
             }
             if self.times.tail_is_full() {
-                self.times.write_out(disk, &self.path(directory, FileKind::TimeIndex))?;
+                let written = self.times.write_out(disk, &self.path(directory, FileKind::TimeIndex));
+                unless_no_space(written)?;
             }
         }
         self.bytes_since_entry = self.bytes_since_entry.saturating_add(seen.total_bytes);
@@ -167,7 +169,11 @@ impl Segment {
         let largest = self.largest(disk, directory)?;
         let entry =
             TimeEntry { timestamp: largest.timestamp, relative_offset: self.relative(largest.offset) };
-        self.times.push_if_later(disk, &self.path(directory, FileKind::TimeIndex), entry)
+        if !self.times.knows_last() {
+            self.times.last(disk, &self.path(directory, FileKind::TimeIndex))?;
+        }
+        self.times.push_if_later(entry);
+        Ok(())
     }
 
     /// Writes both indexes, with the entry that closes a segment; both files exist afterwards.
@@ -238,6 +244,14 @@ impl Segment {
             }
         }
         Ok(None)
+    }
+}
+
+/// The batch is in the log already: an index that finds no room stays in memory and is tried again with its next entry.
+fn unless_no_space(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if !super::is_no_space(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -59,17 +59,20 @@ impl TimeIndex {
         self.len() + 1 >= index_bytes_max as usize / TimeEntry::BYTES
     }
 
-    /// Adds the entry when its timestamp is larger than the last one's.
-    pub fn push_if_later(&mut self, disk: &dyn Disk, path: &Path, entry: TimeEntry) -> io::Result<()> {
-        let last = self.last(disk, path)?;
-        let later = match last {
+    /// False until the last entry on disk was read: `last` does that.
+    pub fn knows_last(&self) -> bool {
+        self.entries.knows_last()
+    }
+
+    /// Adds the entry when its timestamp is larger than the last one's, which must be known.
+    pub fn push_if_later(&mut self, entry: TimeEntry) {
+        let later = match self.entries.known_last().map(TimeEntry::from_bytes) {
             Some(last) => entry.timestamp > last.timestamp && entry.relative_offset >= last.relative_offset,
             None => entry.timestamp >= 0,
         };
         if later {
             self.entries.push(entry.to_bytes());
         }
-        Ok(())
     }
 
     pub fn tail_is_full(&self) -> bool {
