@@ -36,6 +36,9 @@ pub fn direct_to(sender: &DirectiveSender, directive: Directive) {
     sender.flush_by_call();
 }
 
+/// Up to this many new replicas are flushed file by file.
+const FLUSHED_ONE_BY_ONE_MAX: usize = 8;
+
 /// What the thread is asked to do.
 enum Job {
     Create(Vec<NewReplica>, oneshot::Sender<Vec<Result<Home, String>>>),
@@ -356,22 +359,7 @@ impl Worker {
                 Err(error) => results.push(Err(error.to_string())),
             }
         }
-        // What was made must survive a power cut before anyone is told (H25): one flush of the file system for all.
-        let mut directories: Vec<u16> = opened.iter().map(|replica| replica.directory).collect();
-        directories.sort_unstable();
-        directories.dedup();
-        let mut failed = Vec::new();
-        for directory in directories {
-            let state = &self.directories[usize::from(directory)];
-            let flushed = self
-                .disk
-                .open(&state.path, OpenMode::Read)
-                .and_then(|file| self.disk.sync_file_system(&file));
-            if let Err(error) = flushed {
-                state.fail(&format!("flush after creating replicas: {error}"));
-                failed.push(directory);
-            }
-        }
+        let failed = self.flush_made(&opened);
         opened.retain(|replica| !failed.contains(&replica.directory));
         let homes = self.adopt(opened);
         for (replica, result) in replicas.iter().zip(&mut results) {
@@ -383,6 +371,40 @@ impl Worker {
             }
         }
         results
+    }
+
+    /// What was made must survive a power cut before anyone is told (H25). A few replicas are flushed file by file: a flush of
+    /// the file system waits for whatever else is being written there. Many share one. The directories that failed.
+    fn flush_made(&self, opened: &[OpenedReplica]) -> Vec<u16> {
+        let mut directories: Vec<u16> = opened.iter().map(|replica| replica.directory).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        let mut failed = Vec::new();
+        for directory in directories {
+            let state = &self.directories[usize::from(directory)];
+            let here = opened.iter().filter(|replica| replica.directory == directory);
+            let flushed = if here.clone().count() > FLUSHED_ONE_BY_ONE_MAX {
+                self.disk.open(&state.path, OpenMode::Read).and_then(|file| self.disk.sync_file_system(&file))
+            } else {
+                here.map(|replica| replica.log.directory())
+                    .try_for_each(|path| self.flush_new(path))
+                    .and_then(|()| self.disk.sync_directory(&state.path))
+            };
+            if let Err(error) = flushed {
+                state.fail(&format!("flush after creating replicas: {error}"));
+                failed.push(directory);
+            }
+        }
+        failed
+    }
+
+    /// Flushes the files of a new replica and its directory.
+    fn flush_new(&self, path: &std::path::Path) -> std::io::Result<()> {
+        for entry in self.disk.list(path)? {
+            let file = self.disk.open(&path.join(&entry.name), OpenMode::Read)?;
+            self.disk.sync_data(&file)?;
+        }
+        self.disk.sync_directory(path)
     }
 
     fn delete(&mut self, homes: &[Home]) -> Vec<Result<(), String>> {
