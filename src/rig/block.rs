@@ -60,6 +60,8 @@ pub struct Ran {
     pub topic: String,
     pub window: Window,
     pub outcome: Outcome,
+    /// Where nobody read during the run: what reading everything back cost.
+    pub readback: Option<Window>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -157,8 +159,10 @@ pub fn run(
     let watched = watch(subject, cell, &plan, around)?;
     let strangers_cores = sampler::Strangers::read(&pids, std::process::id())
         .since(&strangers.1)
+        // A subject whose process nobody named would count as its own competitor.
+        .filter(|_| !pids.is_empty())
         .map(|ns| ns as f64 / (monotonic_ns() - strangers.0).max(1) as f64);
-    let Watched { outcome, start, end, samples, rss_bytes_max, marks } = watched;
+    let Watched { outcome, start, end, audit, samples, rss_bytes_max, marks } = watched;
     if let Some(text) = subject.crashed() {
         return Err(BlockError::Crashed(text));
     }
@@ -197,7 +201,8 @@ pub fn run(
         marks: marks.into_iter().map(|(at, kind, text)| mark(at, around.started_ns, kind, text)).collect(),
         histograms: histograms(&outcome),
     };
-    Ok(Ran { block, topic: plan.topic.name, window, outcome })
+    let readback = audit.map(|(before, after)| before.until(&after));
+    Ok(Ran { block, topic: plan.topic.name, window, outcome, readback })
 }
 
 /// Runs the plan for the counts of its window alone: nothing of it is timed.
@@ -311,6 +316,8 @@ struct Watched {
     outcome: Outcome,
     start: Option<Reading>,
     end: Option<Reading>,
+    /// Around the reading of everything, when that happens after the run.
+    audit: Option<(Reading, Reading)>,
     samples: Vec<(u64, SecondSample)>,
     rss_bytes_max: Option<u64>,
     marks: Vec<(u64, &'static str, String)>,
@@ -324,7 +331,7 @@ fn watch(
     around: &mut Surroundings<'_>,
 ) -> Result<Watched, BlockError> {
     let pids = subject.pids();
-    let (mut start, mut end) = (None, None);
+    let (mut start, mut end, mut audit) = (None, None, None);
     let mut samples = Vec::new();
     let mut rss_bytes_max = None;
     let mut last = (sampler::cpu_ns(&pids), System::read());
@@ -344,7 +351,8 @@ fn watch(
                             }
                         }
                         Phase::Drain => end = Some(Reading::take(&pids, &around.device)),
-                        Phase::Prepare | Phase::Warmup | Phase::Audit => {}
+                        Phase::Audit => audit = Some(Reading::take(&pids, &around.device)),
+                        Phase::Prepare | Phase::Warmup => {}
                     }
                 }
                 Progress::Second(second) => {
@@ -368,8 +376,9 @@ fn watch(
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         outcome
     })?;
+    let audit = audit.map(|before| (before, Reading::take(&pids, &around.device)));
     let marks = marks.into_inner().expect("the fault thread does not panic while it holds the list");
-    Ok(Watched { outcome, start, end, samples, rss_bytes_max, marks })
+    Ok(Watched { outcome, start, end, audit, samples, rss_bytes_max, marks })
 }
 
 /// Pauses the subject at its time, on a thread of its own: the generator must not notice in any other way.

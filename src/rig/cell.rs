@@ -49,6 +49,8 @@ pub struct Collected {
     counts: Option<(Counts, u64)>,
     passed: bool,
     broken: bool,
+    /// Windows in which everything was read back, and the records that were.
+    readbacks: Vec<(Window, u64)>,
     broker_cores: usize,
 }
 
@@ -56,6 +58,8 @@ pub struct Collected {
 #[derive(Clone, Debug)]
 pub struct Roof {
     pub cell: Cell,
+    /// Of the null broker, where nobody read during the window.
+    pub readback: Option<Cell>,
     pub subject_is_full: bool,
 }
 
@@ -76,6 +80,7 @@ impl Collected {
             counts: None,
             passed: true,
             broken: false,
+            readbacks: Vec::new(),
             broker_cores: broker_cores.max(1),
         }
     }
@@ -134,6 +139,9 @@ impl Collected {
             stalls(outcome).into_iter().map(|stall| Stall { start_ns: zero_ns + stall.start_ns, ..stall }),
         );
         self.verification.add(&verification(&outcome.verification, &self.spec.id, &ran.topic));
+        if let Some(window) = &ran.readback {
+            self.readbacks.push((window.clone(), outcome.verification.read));
+        }
         let broken = matches!(outcome.ended, Ended::Disconnected(_));
         self.broken |= broken;
         // What a broken connection kept from being read is the subject's failure, not a loss that was proven.
@@ -256,6 +264,43 @@ impl Collected {
         }
     }
 
+    /// What reading everything back after the windows cost, as a cell of its own. None where readers were attached.
+    /// It includes what surrounds the reading: connecting, and the removal of the topic.
+    pub fn readback(&self) -> Option<Cell> {
+        let records = self.readbacks.iter().map(|(_, records)| records).sum::<u64>();
+        let seconds = self.readbacks.iter().map(|(window, _)| window.seconds).sum::<f64>();
+        if records == 0 || seconds <= 0.0 {
+            return None;
+        }
+        let per_record = |of: &dyn Fn(&Window) -> Option<u64>| {
+            let sum = self.readbacks.iter().try_fold(0, |sum, (window, _)| Some(sum + of(window)?));
+            sum.map(|ns: u64| ns as f64 / records as f64)
+        };
+        let mut parameters = self.spec.parameters();
+        (parameters.producers, parameters.consumers) = (Some(0), Some(1));
+        let rate = records as f64 / seconds;
+        Some(Cell {
+            id: format!("{}-read-back", self.spec.id),
+            subject: self.spec.subject.clone(),
+            role: self.spec.role,
+            workload_sha256: self.spec.workload_sha256.clone(),
+            client_model: Some("batch".to_owned()),
+            loop_kind: Loop::Closed,
+            records_per_s: Some(rate),
+            bytes_per_s: parameters.record_bytes.map(|bytes| rate * bytes as f64),
+            consumed_records_per_s: Some(rate),
+            broker_cpu_ns_per_record: per_record(&|w| w.subject.cpu_ns),
+            broker_user_cpu_ns_per_record: per_record(&|w| w.subject.user_ns),
+            broker_kernel_cpu_ns_per_record: per_record(&|w| w.subject.kernel_ns),
+            system_cpu_ns_per_record: per_record(&|w| {
+                Some(w.system.busy_ns?.saturating_sub(w.generator.cpu_ns?))
+            }),
+            parameters,
+            verification: self.verification.clone(),
+            ..Cell::default()
+        })
+    }
+
     /// The generator's core was full and the subject's was not.
     fn generator_is_full(&self) -> bool {
         let (broker, generator) = self.busy();
@@ -325,7 +370,8 @@ impl Collected {
         let mut cell = self.cell();
         cell.null_variant = Some(variant.to_owned());
         cell.client_bound = Some(self.generator_is_full());
-        Roof { cell, subject_is_full: self.subject_is_full() }
+        let readback = self.readback().map(|cell| Cell { null_variant: Some(variant.to_owned()), ..cell });
+        Roof { cell, readback, subject_is_full: self.subject_is_full() }
     }
 }
 
@@ -363,7 +409,7 @@ fn stalls(outcome: &Outcome) -> Vec<Stall> {
     }
 }
 
-fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+pub fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     let b = b.filter(|b| *b > 0.0)?;
     Some(a? / b)
 }

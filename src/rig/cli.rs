@@ -134,6 +134,9 @@ struct Options {
     /// Length of the measured windows (default: 5s at saturation, 6s at the fixed rate)
     #[arg(long, global = true, value_name = "TIME")]
     duration: Option<String>,
+    /// End each window after this many bytes of records: 64MiB
+    #[arg(long, global = true, value_name = "BYTES")]
+    bytes: Option<String>,
     /// Length of the warm-up before each window: auto or a time
     #[arg(long, global = true, default_value = "auto", value_name = "TIME")]
     warmup: String,
@@ -486,6 +489,11 @@ fn prepare(
         cell.workload_sha256 = Some(stored.sha256.clone());
         cell.durability = settings.durability.to_string();
         cell.load.cores = settings.cores.load.clone();
+        if let Some(text) = &options.bytes {
+            let bytes = value::scaled(text, value::BYTE_UNITS).filter(|bytes| *bytes >= 1.0);
+            let bytes = bytes.ok_or_else(|| usage(format!("--bytes {text}: write 64MiB or 2GB")))?;
+            cell.load.bytes_max = Some(bytes as u64);
+        }
         cell.slo.extend(slo.iter().cloned());
         if options.repeat > 1 {
             cell.blocks = options.repeat;

@@ -26,6 +26,8 @@ use crate::report::statistics::new_hdr;
 const ANSWER_BYTES: usize = 60;
 /// Larger than any cache level, small enough to be touched in time on a machine that pays for each new page.
 const MEMORY_BYTES: usize = 128 << 20;
+/// Written over again and again, past any cache of the device's that matters.
+const DIRECT_FILE_BYTES: u64 = 64 << 20;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -436,7 +438,7 @@ fn file_to_socket(plan: &Measure, time: Duration, direct: bool) -> io::Result<Mo
 
 fn direct(plan: &Measure, depth: usize, time: Duration) -> io::Result<Moved> {
     let scratch = ScratchFiles::create(&plan.directory, "direct", 0)?;
-    let mut writer = DirectWriter::open(&scratch.path(0), plan.batch_bytes, depth)?;
+    let mut writer = DirectWriter::open(&scratch.path(0), plan.batch_bytes, depth, DIRECT_FILE_BYTES)?;
     let mut moved = Moved::default();
     let (started, cpu) = (Instant::now(), thread_cpu_ns());
     while started.elapsed() < time {

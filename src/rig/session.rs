@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::block::{self, BlockError, Surroundings};
-use super::cell::{Collected, Roof};
+use super::cell::{Collected, Roof, ratio};
 use super::interrupt;
 use super::limits;
 use super::live::Live;
@@ -290,10 +290,10 @@ impl<'a> Session<'a> {
                 jvm_flags: None,
                 cores: Some(core_list(&self.settings.cores.broker)),
                 durability: run::Durability {
-                    class: Some(if is_null_broker {
-                        Durability::PageCache.to_string()
-                    } else {
-                        self.settings.durability.to_string()
+                    // The null broker flushes before every answer or never.
+                    class: Some(match (is_null_broker, self.settings.durability) {
+                        (true, Durability::IntervalMs(_)) => Durability::PageCache.to_string(),
+                        (_, class) => class.to_string(),
                     }),
                     ..run::Durability::default()
                 },
@@ -485,6 +485,7 @@ impl<'a> Session<'a> {
                 let roof = collected.as_roof(variant);
                 roofs_seen.push(roof.clone());
                 self.keep(&collected, roof.cell);
+                self.run.cells.extend(roof.readback);
             }
         }
         let roof = |partitions: u32| {
@@ -695,6 +696,11 @@ impl<'a> Session<'a> {
                 roof.load.producers.arrivals = load::Arrivals::Closed;
                 roof.faults.clear();
                 roof.slo.clear();
+                if variant.as_deref().is_some_and(|variant| variant.starts_with("discard")) {
+                    // What is dropped cannot be read, neither during the window nor after it.
+                    roof.load.consumers.connections = 0;
+                    roof.load.verify = load::VerifyMode::None;
+                }
                 roofs.push(roof);
             }
         }
@@ -727,6 +733,7 @@ impl<'a> Session<'a> {
                 let roof = collected.as_roof(variant);
                 roofs_seen.push(roof.clone());
                 self.keep(&collected, roof.cell);
+                self.run.cells.extend(roof.readback);
             }
         }
         for cell in &steps {
@@ -740,6 +747,15 @@ impl<'a> Session<'a> {
             let roof = roofs_seen.iter().find(|roof| roof.cell.id == id);
             let cell = collected.against(roof);
             self.keep(&collected, cell);
+            if let Some(mut cell) = collected.readback() {
+                if let Some(roof) = roof.and_then(|roof| roof.readback.as_ref()) {
+                    cell.null_variant = roof.null_variant.clone();
+                    cell.rate_efficiency = ratio(cell.records_per_s, roof.records_per_s);
+                    cell.cpu_efficiency = ratio(roof.broker_cpu_ns_per_record, cell.broker_cpu_ns_per_record);
+                }
+                self.live.note(&summary(&cell));
+                self.run.cells.push(cell);
+            }
         }
         self.limits(&cells, "end", windows.limits_end);
         Ok(())
