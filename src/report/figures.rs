@@ -64,6 +64,11 @@ pub fn si(value: f64) -> String {
     format!("{}{unit}", trimmed(&significant(value / scale, 3)))
 }
 
+/// A label of an axis: three digits at most, no needless zeros.
+pub fn tick(value: f64) -> String {
+    trimmed(&significant(value, 3)).to_owned()
+}
+
 /// Without zeros that only say that the number was round: `210` for `210.`, `1.5` for `1.50`.
 fn trimmed(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }

@@ -9,14 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::figures::{bytes, count};
 use super::run::{Cell, Loop, Parameters, Role, Run};
 
 /// One subject under one set of parameters, over partition counts.
 #[derive(Debug)]
 pub struct Line<'a> {
     pub subject: &'a str,
-    /// The subject, and what else tells this line from the others.
+    /// What else tells this line from the others of its subject: `100 B records`. Empty when nothing does.
+    pub traits: String,
+    /// The subject and its traits.
     pub label: String,
+    /// The traits alone where every tested line has the same subject, else the label.
+    pub short: String,
     pub is_null_broker: bool,
     /// By partition count.
     pub closed: Vec<&'a Cell>,
@@ -62,37 +67,68 @@ fn traits_of(cell: &Cell) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The parameters that differ between cells. One that follows from another (bytes of a batch from bytes of a
+/// record) is left out: it would say the same thing twice.
+fn varied(cells: &[&Cell]) -> Vec<String> {
+    let all: Vec<BTreeMap<String, String>> = cells.iter().map(|cell| traits_of(cell)).collect();
+    let keys: BTreeSet<&String> = all.iter().flat_map(|traits| traits.keys()).collect();
+    let groups = |key: &str| -> Vec<Option<&String>> { all.iter().map(|traits| traits.get(key)).collect() };
+    let same_split = |a: &[Option<&String>], b: &[Option<&String>]| {
+        (0..a.len()).all(|i| (0..i).all(|j| (a[i] == a[j]) == (b[i] == b[j])))
+    };
+    let mut keys: Vec<&String> = keys.into_iter().collect();
+    // The one a person would have set stands first and stays.
+    keys.sort_by_key(|key| (matches!(key.as_str(), "batch_bytes" | "batch_records"), key.as_str()));
+    let mut chosen: Vec<String> = Vec::new();
+    for key in keys {
+        let mine = groups(key);
+        let differs = mine.iter().collect::<BTreeSet<_>>().len() > 1;
+        if differs && !chosen.iter().any(|known| same_split(&mine, &groups(known))) {
+            chosen.push(key.clone());
+        }
+    }
+    chosen
+}
+
+fn trait_text(key: &str, value: &str) -> String {
+    let number = value.parse::<u64>().ok();
+    match (key, number) {
+        ("record_bytes", Some(n)) => format!("{} records", bytes(n as f64)),
+        ("batch_bytes", Some(n)) => format!("{} batches", bytes(n as f64)),
+        ("batch_records", Some(n)) => format!("{n} per batch"),
+        ("producers" | "consumers" | "topics" | "replicas", Some(n)) => format!("{} {key}", count(n)),
+        ("in_flight", Some(n)) => format!("{n} in flight"),
+        _ => format!("{}={value}", key.replace('_', " ")),
+    }
+}
+
 /// The lines of a run: tested subjects first, in the order of their first cell, then null brokers.
 pub fn lines(run: &Run) -> Vec<Line<'_>> {
     let cells: Vec<&Cell> = run.cells.iter().filter(|cell| cell.role != Role::Anchor).collect();
-    let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for cell in &cells {
-        for (key, value) in traits_of(cell) {
-            values.entry(key).or_default().insert(value);
-        }
-    }
-    let varied: Vec<&String> = values.iter().filter(|(_, v)| v.len() > 1).map(|(key, _)| key).collect();
-
+    let varied = varied(&cells);
     let mut lines: Vec<Line> = Vec::new();
     for cell in cells {
-        let traits = traits_of(cell);
+        let all = traits_of(cell);
         let is_null_broker = cell.role == Role::NullBroker;
+        let texts: Vec<String> =
+            varied.iter().filter_map(|key| Some(trait_text(key, all.get(key)?))).collect();
+        let traits = texts.join(", ");
         let mut label = cell.subject.clone();
         if let (true, Some(variant)) = (is_null_broker, &cell.null_variant)
             && !label.contains(variant.as_str())
         {
             label = format!("{label} {variant}");
         }
-        for key in &varied {
-            if let Some(value) = traits.get(*key) {
-                label.push_str(&format!(", {}={value}", key.replace('_', " ")));
-            }
+        if !traits.is_empty() {
+            label = format!("{label}, {traits}");
         }
         let known =
             lines.iter().position(|line| line.label == label && line.is_null_broker == is_null_broker);
         let place = known.unwrap_or_else(|| {
             lines.push(Line {
                 subject: &cell.subject,
+                traits,
+                short: label.clone(),
                 label,
                 is_null_broker,
                 closed: Vec::new(),
@@ -105,14 +141,19 @@ pub fn lines(run: &Run) -> Vec<Line<'_>> {
             Loop::Open => lines[place].open.push(cell),
         }
     }
+    let subjects: BTreeSet<&str> =
+        lines.iter().filter(|line| !line.is_null_broker).map(|line| line.subject).collect();
+    let one_subject = subjects.len() <= 1;
     for line in &mut lines {
+        if one_subject && !line.traits.is_empty() {
+            let who = if line.is_null_broker { "null, " } else { "" };
+            line.short = format!("{who}{}", line.traits);
+        }
         line.closed.sort_by_key(|cell| cell.parameters.partitions);
         line.open.sort_by(|a, b| {
             let by_rate = a.offered_records_per_s.partial_cmp(&b.offered_records_per_s);
-            a.parameters
-                .partitions
-                .cmp(&b.parameters.partitions)
-                .then(by_rate.unwrap_or(std::cmp::Ordering::Equal))
+            let by_count = a.parameters.partitions.cmp(&b.parameters.partitions);
+            by_count.then(by_rate.unwrap_or(std::cmp::Ordering::Equal))
         });
     }
     lines.sort_by_key(|line| line.is_null_broker);
@@ -203,6 +244,15 @@ pub fn is_client_bound(cell: &Cell) -> bool {
     cell.client_bound.unwrap_or_else(|| cell.headroom_ratio.is_some_and(|ratio| ratio < 1.2))
 }
 
+/// `1 partition` or `16 partitions`; the cell's id when it has no count.
+pub fn partitions_text(cell: &Cell) -> String {
+    match cell.parameters.partitions {
+        Some(1) => "1 partition".to_owned(),
+        Some(n) => format!("{} partitions", count(n)),
+        None => cell.id.clone(),
+    }
+}
+
 /// The one offered rate of the open cells, when they share one.
 pub fn shared_rate(rows: &[Row]) -> Option<f64> {
     let mut rates = rows.iter().filter_map(|row| row.at_rate?.offered_records_per_s);
@@ -253,13 +303,16 @@ mod tests {
 
     #[test]
     fn a_second_varied_parameter_makes_its_own_line() {
-        let mut small = cell("s", 1, Loop::Closed, Role::Sweep);
-        small.parameters.record_bytes = Some(100);
-        let mut large = cell("l", 1, Loop::Closed, Role::Sweep);
-        large.parameters.record_bytes = Some(1024);
+        let sized = |bytes| {
+            let mut cell = cell("s", 1, Loop::Closed, Role::Sweep);
+            cell.parameters.record_bytes = Some(bytes);
+            cell.parameters.batch_bytes = Some(16 * bytes); // follows, so it is not named
+            cell
+        };
+        let (small, large) = (sized(100), sized(1024));
         let run = Run { cells: vec![small, large], ..Default::default() };
         let labels: Vec<_> = lines(&run).into_iter().map(|line| line.label).collect();
-        assert_eq!(labels, ["ringdaw, record bytes=100", "ringdaw, record bytes=1024"]);
+        assert_eq!(labels, ["ringdaw, 100 B records", "ringdaw, 1 KiB records"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::figures::{
     MISSING, bytes, bytes_per_s, change, count, duration, or_missing, percent, si, significant, with_unit,
 };
-use super::lines::{self, Audit, audit, drifts, shown_records_per_s};
+use super::lines::{self, Audit, audit, drifts, partitions_text, shown_records_per_s};
 use super::picture::{self, Picture, Section};
 use super::run::{Block, Cell, Loop, Run, RunError, Subject};
 use super::style;
@@ -38,27 +38,35 @@ pub fn html(run: &Run, source: &Path) -> Result<String, RunError> {
     out.push_str("</head>\n<body>\n<main>\n");
     top(&mut out, run);
     results(&mut out, run);
-    for (section, title, intro) in [
+    for (section, layout, title, intro) in [
         (
             Section::Throughput,
+            "stack",
             "Throughput",
             "What the subject reached, and how far that is from a null broker and from the machine itself.",
         ),
         (
             Section::Latency,
+            "grid",
             "Latency",
             "Response time counts from the instant at which the schedule said a request was due, so a stalled \
              subject cannot slow the questions down. A percentile is shown only with ten requests above it.",
         ),
-        (Section::Cost, "Cost", "CPU, calls and memory travel better between machines than rates do."),
+        (
+            Section::Cost,
+            "stack",
+            "Cost",
+            "CPU, calls and memory travel better between machines than rates do.",
+        ),
         (
             Section::Time,
+            "grid",
             "Over time",
             "Each cell second by second. Triangles mark the longest stalls and what the run noted; rest the pointer \
              on one to read it.",
         ),
     ] {
-        gallery(&mut out, title, intro, pictures.iter().filter(|picture| picture.section == section));
+        gallery(&mut out, layout, title, intro, pictures.iter().filter(|picture| picture.section == section));
     }
     evidence(&mut out, run);
     machine(&mut out, run);
@@ -78,11 +86,19 @@ fn headline(run: &Run) -> String {
         .iter()
         .filter_map(|row| Some((row.partitions?, shown_records_per_s(row.saturation?)?)))
         .collect();
+    let best = rows
+        .iter()
+        .filter_map(|row| Some((row, shown_records_per_s(row.saturation?)?)))
+        .max_by(|a, b| a.1.total_cmp(&b.1));
+    if let (Some((row, rate)), true) = (best, rows.iter().any(|row| row.label != rows[0].label)) {
+        let at = row.saturation.map_or(String::new(), partitions_text);
+        return format!("{}: up to {} records/s at {at}", row.label, si(rate));
+    }
     let who = run.tested().next().map_or("the run", |subject| subject.name.as_str());
     let at = |n: u64| if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", count(n)) };
     match (points.first(), points.last()) {
         (Some((few, a)), Some((many, b))) if few != many => {
-            format!("{who}: {} records/s at {}, {} at {}", si(*a), at(*few), si(*b), at(*many))
+            format!("{who}: {} records/s at {}, {} at {}", si(*a), at(*few), si(*b), count(*many))
         }
         (Some((few, a)), _) => format!("{who}: {} records/s at {}", si(*a), at(*few)),
         _ => format!("{who}: {}", run.kind),
@@ -96,7 +112,7 @@ fn lead(run: &Run) -> Option<String> {
     let worst = |of: fn(&Cell) -> Option<u64>| rows.iter().filter_map(|row| of(row.at_rate?)).max();
     let mut parts = Vec::new();
     if let Some(ns) = worst(|cell| cell.produce_response_ns.p99) {
-        parts.push(format!("produce p99 <b>{}</b>", escape(&duration(ns as f64))));
+        parts.push(format!("Produce p99 <b>{}</b>", escape(&duration(ns as f64))));
     }
     if let Some(ns) = worst(|cell| cell.e2e_response_ns.p99) {
         parts.push(format!("end-to-end p99 <b>{}</b>", escape(&duration(ns as f64))));
@@ -261,7 +277,11 @@ fn results(out: &mut String, run: &Run) {
     out.push_str("</tr><tr>");
     let starts_group = |i: usize| i > 0 && starts[i];
     for (i, name) in names.iter().enumerate() {
-        let class = if starts_group(i) { " class=\"starts\"" } else { "" };
+        let class = match (starts_group(i), table.is_text(i)) {
+            (true, _) => " class=\"starts\"",
+            (false, true) => " class=\"text\"",
+            (false, false) => "",
+        };
         out.push_str(&format!("<th{class} scope=\"col\">{}</th>", escape(name)));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
@@ -274,6 +294,9 @@ fn results(out: &mut String, run: &Run) {
             }
             if i == 0 {
                 class.push("key");
+            }
+            if table.is_text(i) {
+                class.push("text");
             }
             if cell.starts_with("FAIL") {
                 class.push("bad");
@@ -291,9 +314,9 @@ fn results(out: &mut String, run: &Run) {
     out.push_str("</tbody></table></div>\n");
     for drift in drifts(run) {
         let text = format!(
-            "Drift: {} at {} partitions, repeated at the end, differs by {}.",
+            "Drift: {} at {}, repeated at the end, differs by {}.",
             drift.first.subject,
-            or_missing(drift.first.parameters.partitions, count),
+            partitions_text(drift.first),
             change(drift.ratio)
         );
         out.push_str(&format!("<p class=\"intro\">{}</p>\n", escape(&text)));
@@ -304,13 +327,19 @@ fn results(out: &mut String, run: &Run) {
     out.push_str("</section>\n");
 }
 
-fn gallery<'a>(out: &mut String, title: &str, intro: &str, pictures: impl Iterator<Item = &'a Picture>) {
+fn gallery<'a>(
+    out: &mut String,
+    layout: &str,
+    title: &str,
+    intro: &str,
+    pictures: impl Iterator<Item = &'a Picture>,
+) {
     let mut pictures = pictures.peekable();
     if pictures.peek().is_none() {
         return;
     }
     out.push_str(&format!(
-        "<section>\n<h2>{title}</h2>\n<p class=\"intro\">{intro}</p>\n<div class=\"grid\">\n"
+        "<section>\n<h2>{title}</h2>\n<p class=\"intro\">{intro}</p>\n<div class=\"{layout}\">\n"
     ));
     for picture in pictures {
         out.push_str(&format!(

@@ -283,7 +283,7 @@ pub fn spread(places: &[f64], least: f64, low: f64, high: f64) -> Vec<f64> {
 
 /// About how wide a text is, in px, at a font size. Good enough to keep labels apart.
 pub fn text_width(text: &str, size: f64) -> f64 {
-    text.chars().map(|c| if "il.,:;'| ".contains(c) { 0.3 } else { 0.57 }).sum::<f64>() * size
+    text.chars().map(|c| if "il.,:;'| ".contains(c) { 0.33 } else { 0.61 }).sum::<f64>() * size
 }
 
 #[cfg(test)]

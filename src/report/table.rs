@@ -11,7 +11,7 @@ use super::figures::{
     bytes, change, count, duration, mib, ms, or_missing, percent, si, significant, whole, with_unit,
 };
 use super::lines::{
-    self, Audit, Line, Row, audit, drifts, is_client_bound, shared_rate, shown_bytes_per_s,
+    self, Audit, Line, Row, audit, drifts, is_client_bound, partitions_text, shared_rate, shown_bytes_per_s,
     shown_records_per_s,
 };
 use super::run::{Limit, Loop, Percentiles, Run, Verification};
@@ -162,6 +162,10 @@ impl Table {
         out
     }
 
+    pub(super) fn is_text(&self, column: usize) -> bool {
+        self.columns[column].left
+    }
+
     /// Titles of groups with the number of columns under each, then the columns' names: for an HTML head.
     pub(super) fn head(&self) -> (Vec<(&str, usize)>, Vec<&'static str>) {
         let mut groups: Vec<(&str, usize)> = Vec::new();
@@ -294,7 +298,7 @@ fn notes(run: &Run) -> Vec<(&'static str, String)> {
         notes.push(("limit", limit.sentence()));
     }
     for drift in drifts(run) {
-        let partitions = or_missing(drift.first.parameters.partitions, count);
+        let place = partitions_text(drift.first);
         let figure = |cell: &super::run::Cell| match cell.loop_kind {
             Loop::Closed => or_missing(shown_records_per_s(cell), |v| format!("{} records/s", whole(v))),
             Loop::Open => or_missing(cell.produce_response_ns.p99, |v| format!("p99 {} ms", ms(v as f64))),
@@ -302,7 +306,7 @@ fn notes(run: &Run) -> Vec<(&'static str, String)> {
         notes.push((
             "drift",
             format!(
-                "{} at {partitions} partitions, again at the end: {} then {} ({})",
+                "{} at {place}, again at the end: {} then {} ({})",
                 drift.first.subject,
                 figure(drift.first),
                 figure(drift.again),

@@ -3,7 +3,8 @@
 //! Bars start at zero. A broker that moves work into kernel threads looks cheap by its own CPU time alone, so the
 //! CPU outside both processes is part of the same bar.
 
-use super::super::figures::{MISSING, count, or_missing, significant};
+use super::super::figures::{MISSING, count, or_missing, significant, tick};
+use super::super::lines::Line;
 use super::super::run::{Cell, Loop, Role};
 use super::super::svg::{Anchor, Canvas, Scale};
 use super::{Frame, HEAD, Picture, Scene, Section, WIDTH, cell_flags, head};
@@ -26,9 +27,9 @@ pub(super) fn cpu(scene: &Scene) -> Option<Picture> {
     let title = format!("CPU per record, ns ({})", scene.class);
     let mut picture = Picture::new("cpu", title.clone(), Section::Cost);
     let mut groups = Vec::new();
-    for (loop_kind, name) in [(Loop::Closed, "at saturation".to_owned()), (Loop::Open, open_title(scene))] {
+    for (loop_kind, name, cells) in grouped(scene) {
         let mut bars = Vec::new();
-        for cell in cells(scene, loop_kind) {
+        for cell in cells {
             let Some(total) = cell.broker_cpu_ns_per_record else { continue };
             let outside = cell.system_cpu_ns_per_record.map(|system| (system - total).max(0.0));
             let null = cell.role == Role::NullBroker;
@@ -47,7 +48,7 @@ pub(super) fn cpu(scene: &Scene) -> Option<Picture> {
                 Some(outside) => format!("{} + {}", significant(total, 3), significant(outside, 2)),
                 None => significant(total, 3),
             };
-            bars.push(Bar { label: bar_label(scene, cell), parts, end, flags: flags(cell), thin: null });
+            bars.push(Bar { label: bar_label(cell), parts, end, flags: flags(cell), thin: null });
             picture.rows.push(vec![
                 cell.subject.clone(),
                 or_missing(cell.parameters.partitions, count),
@@ -84,24 +85,24 @@ pub(super) fn cpu(scene: &Scene) -> Option<Picture> {
         ("fn", "null broker"),
     ];
     let sub = "rows by partitions; subject + CPU outside both processes; lower is better";
-    bars(scene, picture, &title, sub, groups, &legend)
+    bars(picture, &title, sub, groups, &legend)
 }
 
 pub(super) fn operations(scene: &Scene) -> Option<Picture> {
-    let title = format!("System calls and ring operations per request, count ({})", scene.class);
+    let title = format!("Operations per request, count ({})", scene.class);
     let mut picture = Picture::new("operations", title.clone(), Section::Cost);
     let mut groups = Vec::new();
-    for (loop_kind, name) in [(Loop::Closed, "at saturation".to_owned()), (Loop::Open, open_title(scene))] {
+    for (loop_kind, name, cells) in grouped(scene) {
         let mut bars = Vec::new();
-        for cell in cells(scene, loop_kind).into_iter().filter(|cell| cell.role == Role::Sweep) {
+        for cell in cells.into_iter().filter(|cell| cell.role == Role::Sweep) {
             for (value, class, what) in [
                 (cell.syscalls_per_request, "f0", "system calls"),
                 (cell.ring_operations_per_request, "f2", "ring operations"),
             ] {
                 let Some(value) = value else { continue };
-                let first = bars.last().is_none_or(|bar: &Bar| bar.label != bar_label(scene, cell));
+                let first = bars.last().is_none_or(|bar: &Bar| bar.label != bar_label(cell));
                 bars.push(Bar {
-                    label: if first { bar_label(scene, cell) } else { String::new() },
+                    label: if first { bar_label(cell) } else { String::new() },
                     parts: vec![(class, value, what)],
                     end: significant(value, 3),
                     flags: if first { flags(cell) } else { String::new() },
@@ -123,8 +124,8 @@ pub(super) fn operations(scene: &Scene) -> Option<Picture> {
     }
     picture.head =
         ["subject", "partitions", "loop", "system calls", "ring operations"].map(str::to_owned).into();
-    let sub = "counted outside the timed window; rows by partitions; lower is better";
-    bars(scene, picture, &title, sub, groups, &[("f0", "system calls"), ("f2", "ring operations")])
+    let sub = "system calls and ring operations, counted outside the timed window; rows by partitions";
+    bars(picture, &title, sub, groups, &[("f0", "system calls"), ("f2", "ring operations")])
 }
 
 fn open_title(scene: &Scene) -> String {
@@ -139,24 +140,32 @@ fn loop_word(loop_kind: Loop) -> &'static str {
     }
 }
 
-/// By partition count, subjects before null brokers.
-fn cells<'a>(scene: &Scene<'a>, loop_kind: Loop) -> Vec<&'a Cell> {
-    let mut cells: Vec<&Cell> = scene
-        .lines
-        .iter()
-        .flat_map(|line| if loop_kind == Loop::Open { &line.open } else { &line.closed })
-        .copied()
-        .collect();
-    cells.sort_by_key(|cell| cell.parameters.partitions);
-    cells
+/// One group per loop and line, null brokers beside the cells they belong to, by partition count.
+fn grouped<'a>(scene: &Scene<'a>) -> Vec<(Loop, String, Vec<&'a Cell>)> {
+    let mut groups = Vec::new();
+    for (loop_kind, name) in [(Loop::Closed, "at saturation".to_owned()), (Loop::Open, open_title(scene))] {
+        for line in scene.tested() {
+            let of = |line: &Line<'a>| match loop_kind {
+                Loop::Open => line.open.clone(),
+                Loop::Closed => line.closed.clone(),
+            };
+            let mut cells = of(line);
+            let roofs = scene.lines.iter().filter(|roof| roof.is_null_broker && roof.traits == line.traits);
+            cells.extend(roofs.flat_map(of));
+            cells.sort_by_key(|cell| cell.parameters.partitions);
+            let several = scene.tested().count() > 1;
+            let title = if several { format!("{}, {name}", line.short) } else { name.clone() };
+            groups.push((loop_kind, title, cells));
+        }
+    }
+    groups
 }
 
-fn bar_label(scene: &Scene, cell: &Cell) -> String {
+fn bar_label(cell: &Cell) -> String {
     if cell.role == Role::NullBroker {
         return String::new();
     }
-    let partitions = or_missing(cell.parameters.partitions, count);
-    if scene.tested().count() > 1 { format!("{} {partitions}", cell.subject) } else { partitions }
+    or_missing(cell.parameters.partitions, count)
 }
 
 fn flags(cell: &Cell) -> String {
@@ -165,7 +174,6 @@ fn flags(cell: &Cell) -> String {
 }
 
 fn bars(
-    scene: &Scene,
     picture: Picture,
     title: &str,
     sub: &str,
@@ -187,21 +195,23 @@ fn bars(
         at += 34.0 + super::super::svg::text_width(text, 11.5);
     }
 
-    let left = if scene.tested().count() > 1 { 120.0 } else { 58.0 };
     let mut y = HEAD + 44.0;
     let height_of = |bar: &Bar| if bar.thin { 9.0 } else { 15.0 };
     let content: f64 =
         groups.iter().map(|g| 20.0 + g.bars.iter().map(|b| height_of(b) + 3.0).sum::<f64>() + 12.0).sum();
-    let frame = Frame { left, right: WIDTH - 96.0, top: y, bottom: y + content };
+    let frame = Frame { left: 58.0, right: WIDTH - 96.0, top: y, bottom: y + content };
     let x = Scale::from_zero(high, frame.left, frame.right);
-    for tick in x.ticks() {
-        let place = x.at(tick);
-        canvas.line((place, frame.top), (place, frame.bottom), if tick == 0.0 { "axis" } else { "grid" });
-        canvas.text(place, frame.bottom + 15.0, Anchor::Middle, "tick", &significant(tick, 3));
+    for value in x.ticks() {
+        canvas.text(x.at(value), frame.bottom + 15.0, Anchor::Middle, "tick", &tick(value));
     }
     for group in &groups {
         canvas.text(16.0, y + 12.0, Anchor::Start, "label", &group.title);
         y += 20.0;
+        let end = y + group.bars.iter().map(|bar| height_of(bar) + 3.0).sum::<f64>();
+        for value in x.ticks() {
+            let class = if value == 0.0 { "axis" } else { "grid" };
+            canvas.line((x.at(value), y - 3.0), (x.at(value), end), class);
+        }
         for bar in &group.bars {
             let height = height_of(bar);
             canvas.text(frame.left - 8.0, y + height / 2.0 + 4.0, Anchor::End, "tick", &bar.label);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::figures::{ms, significant};
+use super::super::figures::{ms, si, significant, tick};
 use super::super::run::{Cell, PRODUCE_RESPONSE, RunError};
 use super::super::statistics;
 use super::super::svg::{Anchor, Canvas, Scale};
@@ -61,18 +61,20 @@ pub(super) fn draw(scene: &Scene) -> Result<Vec<Picture>, RunError> {
 
 fn one(scene: &Scene, detail: &Detail, columns: &[Column], low: f64, high: f64, longest: u64) -> Picture {
     let cell = detail.cell;
-    let title = format!("Produce response, ms: {} ({})", detail.label, scene.class);
+    let title = format!("{}: produce response, ms ({})", detail.place, scene.class);
     let name = format!("heat-{}", super::super::folder::file_name(&cell.id));
     let mut picture = Picture::new(&name, title.clone(), Section::Time);
     let mut canvas = Canvas::default();
-    head(&mut canvas, &title, "share of each second's requests, by time of completion; measured window only");
+    let rate =
+        cell.offered_records_per_s.map_or(String::new(), |rate| format!("at {} records/s: ", si(rate)));
+    head(&mut canvas, &title, &format!("{rate}share of each second's requests; measured window only"));
 
     let frame = Frame { left: 58.0, right: WIDTH - 90.0, top: HEAD + 28.0, bottom: HEIGHT - 34.0 };
     let y = Scale::log10(low, high, frame.bottom, frame.top);
     let x = Scale::linear(0.0, longest as f64 / 1e9, frame.left, frame.right);
     let begin = columns[0].start_ns;
     let at = |ns: u64| ns.saturating_sub(begin) as f64 / 1e9;
-    y_axis(&mut canvas, frame, &y, "ms", |v| ms(v * 1e6));
+    y_axis(&mut canvas, frame, &y, "ms", tick);
     for column in columns {
         let (left, right) = (x.at(at(column.start_ns)), x.at(at(column.end_ns)));
         let total: u64 = column.rows.values().sum();
@@ -100,10 +102,10 @@ fn one(scene: &Scene, detail: &Detail, columns: &[Column], low: f64, high: f64, 
         }
     }
     canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), "axis");
-    for tick in x.ticks() {
-        canvas.text(x.at(tick), frame.bottom + 16.0, Anchor::Middle, "tick", &significant(tick, 3));
+    for second in x.ticks() {
+        canvas.text(x.at(second), frame.bottom + 16.0, Anchor::Middle, "tick", &tick(second));
     }
-    canvas.text(frame.right + 8.0, frame.bottom + 16.0, Anchor::Start, "unit", "s");
+    canvas.text(frame.right + 18.0, frame.bottom + 16.0, Anchor::Start, "unit", "s");
     for (i, (_, label)) in SHADES.iter().enumerate() {
         let top = frame.top + 16.0 * i as f64;
         canvas.rect(frame.right + 18.0, top, 12.0, 12.0, &format!("h{}", SHADES.len() - 1 - i), None);

@@ -2,7 +2,7 @@
 //!
 //! Logarithmic, one axis for both panels and all subjects. A percentile without support has no point.
 
-use super::super::figures::{ms, or_missing};
+use super::super::figures::{ms, or_missing, tick};
 use super::super::run::{Cell, Percentiles};
 use super::super::svg::{Anchor, Canvas, Scale, spread};
 use super::{
@@ -60,13 +60,22 @@ fn one(scene: &Scene, panel: &Panel, counts: &[u64], low: f64, high: f64) -> Opt
     let rate = if rate.is_empty() { " at a fixed rate".to_owned() } else { rate };
     head(&mut canvas, &title, &format!("open loop{rate}, from the intended time; lower is better"));
 
-    let frame = Frame { left: 58.0, right: WIDTH - 84.0, top: HEAD + 28.0, bottom: HEIGHT - 52.0 };
+    let several = scene.tested().count() > 1;
+    if several {
+        let legend = "thick p99, thin p50, dashed p99.9, dotted the maximum";
+        canvas.text(16.0, HEAD + 5.0, Anchor::Start, "note", legend);
+    }
+    let frame = Frame {
+        left: 58.0,
+        right: WIDTH - if several { 130.0 } else { 84.0 },
+        top: HEAD + if several { 44.0 } else { 28.0 },
+        bottom: HEIGHT - 52.0,
+    };
     let y = Scale::log10(low, high, frame.bottom, frame.top);
     let x = partitions_scale(frame, counts);
-    y_axis(&mut canvas, frame, &y, "ms", |v| ms(v * 1e6));
+    y_axis(&mut canvas, frame, &y, "ms", tick);
     partitions_axis(&mut canvas, frame, &x, counts);
 
-    let several = scene.tested().count() > 1;
     let mut labels = Vec::new();
     for (place, line) in scene.tested().enumerate() {
         let tint = colour(place);
@@ -86,8 +95,12 @@ fn one(scene: &Scene, panel: &Panel, counts: &[u64], low: f64, high: f64) -> Opt
                 }
             }
             if let Some((_, last)) = points.iter().flatten().next_back() {
-                let label = if several { format!("{} {part}", short(&line.label)) } else { part.to_owned() };
-                labels.push((*last, label, tint));
+                // Of several lines only p99 is named; the others are known by their look.
+                match (several, part) {
+                    (false, _) => labels.push((*last, part.to_owned(), tint)),
+                    (true, "p99") => labels.push((*last, line.short.clone(), tint)),
+                    (true, _) => {}
+                }
             }
         }
         for cell in &line.open {
@@ -110,9 +123,4 @@ fn one(scene: &Scene, panel: &Panel, counts: &[u64], low: f64, high: f64) -> Opt
     let head = ["line", "partitions", "p50", "p90", "p99", "p99.9", "p99.99", "max", "requests"];
     picture.head = head.map(str::to_owned).into();
     Some(picture.drawn(canvas, HEIGHT))
-}
-
-/// The beginning of a long label, where there is little room.
-fn short(label: &str) -> String {
-    label.chars().take(8).collect()
 }

@@ -3,7 +3,7 @@
 //! With three or more batch sizes the limits are drawn over the batch size (a roofline); with fewer that picture
 //! would be a single column, so they become a ladder: one rung per limit, results among them, on one axis.
 
-use super::super::figures::{bytes, change, count, or_missing, percent, si, significant, with_unit};
+use super::super::figures::{bytes, change, count, or_missing, percent, si, significant, tick, with_unit};
 use super::super::lines::shown_bytes_per_s;
 use super::super::run::{Cell, Role};
 use super::super::svg::{Anchor, Canvas, Scale, spread};
@@ -14,7 +14,7 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
     let cells: Vec<(usize, &str, &Cell)> = scene
         .tested()
         .enumerate()
-        .flat_map(|(place, line)| line.closed.iter().map(move |cell| (place, line.label.as_str(), *cell)))
+        .flat_map(|(place, line)| line.closed.iter().map(move |cell| (place, line.short.as_str(), *cell)))
         .filter(|(_, _, cell)| cell.rate_efficiency.is_some() || cell.cpu_efficiency.is_some())
         .collect();
     if cells.is_empty() {
@@ -31,12 +31,13 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
         &format!("null broker {variant} = 100 %, same cell, same cores; higher is better"),
     );
     canvas.rect(16.0, HEAD + 2.0, 11.0, 11.0, "f0", None);
-    canvas.text(32.0, HEAD + 11.5, Anchor::Start, "tick", "CPU per record: the one to quote on few cores");
-    canvas.rect(290.0, HEAD + 2.0, 11.0, 11.0, "f0 pale", None);
-    canvas.text(306.0, HEAD + 11.5, Anchor::Start, "tick", "records/s (<= where the roof is client-bound)");
+    canvas.text(32.0, HEAD + 11.5, Anchor::Start, "tick", "CPU per record");
+    canvas.rect(150.0, HEAD + 2.0, 11.0, 11.0, "f0 pale", None);
+    canvas.text(166.0, HEAD + 11.5, Anchor::Start, "tick", "records/s (≤: the null broker was client-bound)");
 
+    let several = scene.tested().count() > 1;
     let frame = Frame {
-        left: if scene.tested().count() > 1 { 120.0 } else { 58.0 },
+        left: if several { 176.0 } else { 58.0 },
         right: WIDTH - 96.0,
         top: HEAD + 30.0,
         bottom: HEAD + 30.0 + 44.0 * cells.len() as f64 + 6.0,
@@ -47,22 +48,22 @@ pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
         .flatten()
         .fold(1.0, f64::max);
     let x = Scale::from_zero(high * 100.0, frame.left, frame.right);
-    for tick in x.ticks() {
-        let class = if tick == 0.0 || tick == 100.0 { "axis" } else { "grid" };
-        canvas.line((x.at(tick), frame.top), (x.at(tick), frame.bottom), class);
-        canvas.text(x.at(tick), frame.bottom + 15.0, Anchor::Middle, "tick", &significant(tick, 3));
+    for value in x.ticks() {
+        let class = if value == 0.0 || value == 100.0 { "axis" } else { "grid" };
+        canvas.line((x.at(value), frame.top), (x.at(value), frame.bottom), class);
+        canvas.text(x.at(value), frame.bottom + 15.0, Anchor::Middle, "tick", &tick(value));
     }
     for (i, (place, label, cell)) in cells.iter().enumerate() {
         let top = frame.top + 8.0 + 44.0 * i as f64;
         let partitions = or_missing(cell.parameters.partitions, count);
-        let text =
-            if scene.tested().count() > 1 { format!("{label} {partitions}") } else { partitions.clone() };
+        let text = if several { format!("{label}, {partitions}") } else { partitions.clone() };
+        let text = super::throughput::wrapped(&text, frame.left - 20.0)[0].clone();
         canvas.text(frame.left - 8.0, top + 20.0, Anchor::End, "tick", &text);
         let upper = cell.rate_efficiency_is_upper_bound == Some(true);
         let tint = colour(*place);
         for (offset, value, class, sign) in [
             (0.0, cell.cpu_efficiency, format!("f{tint}"), ""),
-            (17.0, cell.rate_efficiency, format!("f{tint} pale"), if upper { "<= " } else { "" }),
+            (17.0, cell.rate_efficiency, format!("f{tint} pale"), if upper { "≤ " } else { "" }),
         ] {
             let Some(value) = value else { continue };
             let width = x.at(value * 100.0) - frame.left;
@@ -165,22 +166,33 @@ fn ladder(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) ->
             flags: String::new(),
         })
         .collect();
-    rungs.extend(results(scene).into_iter().map(|(label, cell)| {
-        let value = shown_bytes_per_s(cell).expect("results have one");
-        Rung {
-            label: format!("{label}, {}", partitions_text(cell)),
-            first: value,
-            last: value,
-            tint: Some(tint(scene, label)),
-            flags: cell_flags(cell).join(", "),
-        }
-    }));
+    // A line is one rung from its lowest to its highest cell; the figures under the picture have each.
+    for line in scene.lines.iter().filter(|line| !line.closed.is_empty()) {
+        let values = || line.closed.iter().filter_map(|cell| shown_bytes_per_s(cell)).filter(|v| *v > 0.0);
+        let (Some(low), Some(high)) = (values().reduce(f64::min), values().reduce(f64::max)) else {
+            continue;
+        };
+        let mut flags: Vec<String> = line.closed.iter().flat_map(|cell| cell_flags(cell)).collect();
+        flags.sort();
+        flags.dedup();
+        rungs.push(Rung {
+            label: line.short.clone(),
+            first: high,
+            last: low,
+            tint: Some(tint(scene, &line.label)),
+            flags: flags.join(", "),
+        });
+    }
     rungs.sort_by(|a, b| b.first.total_cmp(&a.first));
 
     let mut canvas = Canvas::default();
-    head(&mut canvas, title, "one axis, logarithmic; a limit's second dot is the pass at the end of the run");
+    head(
+        &mut canvas,
+        title,
+        "logarithmic; second dots: a limit's last pass, a subject's lowest partition count",
+    );
     let frame = Frame {
-        left: 208.0,
+        left: 222.0,
         right: WIDTH - 84.0,
         top: HEAD + 16.0,
         bottom: HEAD + 24.0 + 19.0 * rungs.len() as f64,
@@ -203,12 +215,14 @@ fn ladder(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) ->
         canvas.text(frame.left - 10.0, y + 4.0, Anchor::End, &label, &text);
         let (first, last) = (x.at(rung.first / 1e6), x.at(rung.last / 1e6));
         canvas.line((frame.left, y), (first, y), &look);
-        let hover = format!("{}: {}", rung.label, with_unit(rung.first, "B/s"));
-        canvas.dot(first, y, if rung.tint.is_some() { 4.5 } else { 3.5 }, &fill, Some(&hover));
+        let (one, other) =
+            if rung.tint.is_some() { ("highest", "lowest") } else { ("first pass", "last pass") };
+        let hover = format!("{}, {one}: {}", rung.label, with_unit(rung.first, "B/s"));
         if rung.last != rung.first {
-            let hover = format!("{}, last pass: {}", rung.label, with_unit(rung.last, "B/s"));
-            canvas.dot(last, y, 3.0, "hollow ln", Some(&hover));
+            let hover = format!("{}, {other}: {}", rung.label, with_unit(rung.last, "B/s"));
+            canvas.dot(last, y, 3.5, &format!("{fill} medium"), Some(&hover));
         }
+        canvas.dot(first, y, if rung.tint.is_some() { 4.5 } else { 3.5 }, &fill, Some(&hover));
         let end = first.max(last) + 8.0;
         let value = significant(rung.first / 1e6, 3);
         canvas.text(end, y + 4.0, Anchor::Start, &label, &value);
@@ -254,7 +268,10 @@ fn roofline(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) 
     );
     y_axis(&mut canvas, frame, &y, "MB/s", si);
     canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), "axis");
-    for tick in x.ticks().into_iter().step_by(2) {
+    let ticks = x.ticks();
+    // About 60 px hold the longest label.
+    let every = (ticks.len() as f64 * 60.0 / (frame.right - frame.left)).ceil().max(1.0) as usize;
+    for tick in ticks.into_iter().step_by(every) {
         canvas.text(x.at(tick), frame.bottom + 17.0, Anchor::Middle, "tick", &bytes(tick));
     }
     canvas.text(

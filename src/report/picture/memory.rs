@@ -1,6 +1,6 @@
 //! Resident memory over partition counts, from zero, with what one more partition costs.
 
-use super::super::figures::{bytes, count, mib, or_missing, significant};
+use super::super::figures::{bytes, count, mib, or_missing, tick};
 use super::super::run::Cell;
 use super::super::statistics::slope;
 use super::super::svg::{Anchor, Canvas, Scale, spread};
@@ -35,11 +35,20 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
     let title = format!("Resident memory over partitions, MiB ({})", scene.class);
     let mut picture = Picture::new("memory", title.clone(), Section::Cost);
     let mut canvas = Canvas::default();
-    head(&mut canvas, &title, "of the subject's process, page cache aside; lower is better");
-    let frame = Frame { left: 58.0, right: WIDTH - 84.0, top: HEAD + 28.0, bottom: HEIGHT - 52.0 };
+    head(
+        &mut canvas,
+        &title,
+        "of the subject's process, page cache aside; dotted peak, dashed PSS; lower is better",
+    );
+    let frame = Frame {
+        left: 58.0,
+        right: WIDTH - if scene.tested().count() > 1 { 130.0 } else { 84.0 },
+        top: HEAD + 28.0,
+        bottom: HEIGHT - 52.0,
+    };
     let y = Scale::from_zero(high / f64::from(1 << 20), frame.bottom, frame.top);
     let x = partitions_scale(frame, &counts);
-    y_axis(&mut canvas, frame, &y, "MiB", |v| significant(v, 3));
+    y_axis(&mut canvas, frame, &y, "MiB", tick);
     partitions_axis(&mut canvas, frame, &x, &counts);
 
     let several = scene.tested().count() > 1;
@@ -55,8 +64,11 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
             let points: Vec<_> = cells.iter().map(at).collect();
             canvas.path(&points, &format!("line l{tint}{look}"));
             if let Some((_, last)) = points.iter().flatten().next_back() {
-                let label = if several { format!("{} {part}", line.label) } else { part.to_owned() };
-                labels.push((*last, label, tint));
+                match (several, part) {
+                    (false, _) => labels.push((*last, part.to_owned(), tint)),
+                    (true, "RSS") => labels.push((*last, line.short.clone(), tint)),
+                    (true, _) => {}
+                }
             }
             for (cell, point) in cells.iter().zip(&points) {
                 if let (Some((left, top)), true) = (point, part == "RSS") {
@@ -83,8 +95,11 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
             .collect();
         if let Some(slope) = slope(&points) {
             let amount = if slope < 0.0 { "no growth seen".to_owned() } else { bytes(slope) };
-            let who = if several { format!("{}: ", line.label) } else { String::new() };
-            let text = format!("{who}{amount} per partition (median slope over the sweep)");
+            let who = if several { format!("{}: ", line.short) } else { String::new() };
+            let text = format!(
+                "{who}{amount} per partition{}",
+                if several { "" } else { " (median slope over the sweep)" }
+            );
             let top = frame.top + 12.0 + 15.0 * place as f64;
             canvas.text(frame.left + 6.0, top, Anchor::Start, &format!("label f{tint}"), &text);
         }

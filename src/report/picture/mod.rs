@@ -18,7 +18,7 @@ use std::path::Path;
 use hdrhistogram::Histogram as Hdr;
 
 use super::figures;
-use super::lines::{self, Audit, Line, audit, is_client_bound};
+use super::lines::{self, Audit, Line, audit, is_client_bound, partitions_text};
 use super::run::{Cell, Loop, METRICS, Role, Run, RunError};
 use super::statistics;
 use super::style;
@@ -95,6 +95,10 @@ struct Detail<'a> {
     cell: &'a Cell,
     /// What tells this cell from the others, for titles.
     label: String,
+    /// The same without the load.
+    place: String,
+    /// `Line::short` of its line.
+    short: String,
     histograms: Vec<Option<Hdr<u64>>>,
 }
 
@@ -126,7 +130,15 @@ impl<'a> Scene<'a> {
                     })?;
                     histograms.push(hdr);
                 }
-                details.push(Detail { cell, label: cell_label(cell, &line.label, several), histograms });
+                let who = if several { format!("{}, ", line.short) } else { String::new() };
+                let place = format!("{who}{}", partitions_text(cell));
+                details.push(Detail {
+                    cell,
+                    label: format!("{place}{}", load(cell)),
+                    place,
+                    short: line.short.clone(),
+                    histograms,
+                });
             }
         }
         details.sort_by_key(|detail| detail.cell.loop_kind == Loop::Closed);
@@ -158,18 +170,13 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn cell_label(cell: &Cell, line: &str, several: bool) -> String {
-    let partitions = match cell.parameters.partitions {
-        Some(1) => "1 partition".to_owned(),
-        Some(n) => format!("{} partitions", figures::count(n)),
-        None => cell.id.clone(),
-    };
-    let load = match (cell.loop_kind, cell.offered_records_per_s) {
-        (Loop::Closed, _) => ", saturation".to_owned(),
-        (Loop::Open, Some(rate)) => format!(", {} records/s", figures::si(rate)),
+/// How a cell was loaded, to be read after its place.
+fn load(cell: &Cell) -> String {
+    match (cell.loop_kind, cell.offered_records_per_s) {
+        (Loop::Closed, _) => " at saturation".to_owned(),
+        (Loop::Open, Some(rate)) => format!(" at {} records/s", figures::si(rate)),
         (Loop::Open, None) => String::new(),
-    };
-    if several { format!("{line}: {partitions}{load}") } else { format!("{partitions}{load}") }
+    }
 }
 
 /// All pictures in the order of the page.
@@ -182,8 +189,8 @@ pub fn pictures(run: &Run, source: &Path) -> Result<Vec<Picture>, RunError> {
     out.extend(latency::draw(&scene));
     out.extend(spectrum::draw(&scene));
     out.extend(cost::cpu(&scene));
-    out.extend(cost::operations(&scene));
     out.extend(memory::draw(&scene));
+    out.extend(cost::operations(&scene));
     out.extend(timeline::draw(&scene));
     out.extend(heat_map::draw(&scene)?);
     Ok(out)
@@ -238,8 +245,11 @@ struct Frame {
 
 /// Title and the line under it. The space they take ends at [`HEAD`].
 fn head(canvas: &mut Canvas, title: &str, sub: &str) {
-    canvas.text(16.0, 25.0, Anchor::Start, "title", title);
-    canvas.text(16.0, 43.0, Anchor::Start, "sub", sub);
+    let fits = |text: &str, size| super::svg::text_width(text, size) <= WIDTH - 32.0;
+    let class = if fits(title, 15.5) { "title" } else { "title tight" };
+    canvas.text(16.0, 25.0, Anchor::Start, class, title);
+    let class = if fits(sub, 12.0) { "sub" } else { "sub tight" };
+    canvas.text(16.0, 43.0, Anchor::Start, class, sub);
 }
 
 const HEAD: f64 = 56.0;
@@ -301,15 +311,6 @@ fn cell_flags(cell: &Cell) -> Vec<String> {
         }
     }
     flags
-}
-
-/// `1 partition` or `16 partitions`, for hovering.
-fn partitions_text(cell: &Cell) -> String {
-    match cell.parameters.partitions {
-        Some(1) => "1 partition".to_owned(),
-        Some(n) => format!("{} partitions", figures::count(n)),
-        None => cell.id.clone(),
-    }
 }
 
 /// Writes the flags of cells at their partition counts, stacked from `from` by `step`. A flag that all cells share

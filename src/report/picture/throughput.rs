@@ -13,7 +13,7 @@ use super::{
     partitions_text, write_flags, y_axis,
 };
 
-const HEIGHT: f64 = 372.0;
+const HEIGHT: f64 = 388.0;
 
 pub(super) fn draw(scene: &Scene) -> Option<Picture> {
     let counts = scene.partition_counts();
@@ -28,7 +28,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
     let mut canvas = Canvas::default();
     head(&mut canvas, &title, "at saturation, closed loop, acknowledged and read back; higher is better");
 
-    let frame = Frame { left: 66.0, right: WIDTH - 136.0, top: HEAD + 28.0, bottom: HEIGHT - 52.0 };
+    let frame = Frame { left: 66.0, right: WIDTH - 136.0, top: HEAD + 44.0, bottom: HEIGHT - 52.0 };
     let y = Scale::from_zero(high * 1.04, frame.bottom, frame.top);
     let x = partitions_scale(frame, &counts);
     y_axis(&mut canvas, frame, &y, "records/s", si);
@@ -40,7 +40,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
     let factor = factors.first().copied().filter(|f| factors.iter().all(|g| (g / f - 1.0).abs() < 0.01));
     if let Some(factor) = factor {
         for tick in y.ticks() {
-            let text = significant(tick * factor / 1e6, 3);
+            let text = super::super::figures::tick(tick * factor / 1e6);
             canvas.text(frame.right + 7.0, y.at(tick) + 4.0, Anchor::Start, "tick", &text);
         }
         canvas.text(frame.right + 7.0, frame.top - 9.0, Anchor::Start, "unit", "MB/s");
@@ -59,7 +59,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
             }
         }
     }
-    above_the_axis(&mut canvas, frame, &beyond);
+    above_the_axis(&mut canvas, &beyond);
 
     let mut labels = Vec::new();
     for (place, line) in scene.lines.iter().enumerate().filter(|(_, line)| !line.closed.is_empty()) {
@@ -85,7 +85,7 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
             point(&mut canvas, cell, at(cell), &tint, &line.label);
         }
         if let Some((_, last)) = points.iter().flatten().next_back() {
-            labels.push((*last, line.label.clone(), tint));
+            labels.push((*last, line.short.clone(), tint));
         }
         for cell in &line.closed {
             picture.rows.push(vec![
@@ -100,10 +100,14 @@ pub(super) fn draw(scene: &Scene) -> Option<Picture> {
     }
     write_flags(&mut canvas, &cells, &x, frame, frame.bottom - 7.0, -12.0);
     let offset = if factor.is_some() { 44.0 } else { 10.0 };
-    let places =
-        spread(&labels.iter().map(|(y, _, _)| *y).collect::<Vec<_>>(), 15.0, frame.top, frame.bottom);
-    for ((_, label, tint), at) in labels.iter().zip(places) {
-        for (i, part) in wrapped(label, WIDTH - frame.right - offset - 4.0).iter().enumerate() {
+    let parts: Vec<Vec<String>> =
+        labels.iter().map(|(_, label, _)| wrapped(label, WIDTH - frame.right - offset - 4.0)).collect();
+    let tallest = parts.iter().map(Vec::len).max().unwrap_or(1) as f64;
+    let wanted: Vec<f64> = labels.iter().map(|(y, _, _)| *y).collect();
+    let lowest = frame.bottom + 8.0 - 13.0 * (tallest - 1.0);
+    let places = spread(&wanted, 2.0 + 13.0 * tallest, frame.top - 6.0, lowest);
+    for (((_, _, tint), parts), at) in labels.iter().zip(&parts).zip(places) {
+        for (i, part) in parts.iter().enumerate() {
             let class = format!("label f{tint}");
             canvas.text(frame.right + offset, at + 4.0 + 13.0 * i as f64, Anchor::Start, &class, part);
         }
@@ -147,12 +151,16 @@ fn range_of_blocks<'a>(blocks: impl Iterator<Item = &'a Block>) -> Option<(f64, 
 }
 
 /// Limits that the axis does not reach, in words above it.
-fn above_the_axis(canvas: &mut Canvas, frame: Frame, beyond: &[String]) {
+fn above_the_axis(canvas: &mut Canvas, beyond: &[String]) {
     let mut text = String::new();
     let mut left_out = 0;
     for limit in beyond {
-        let longer = if text.is_empty() { format!("above: {limit}") } else { format!("{text}, {limit}") };
-        if text_width(&longer, 10.5) < WIDTH - frame.left - 90.0 {
+        let longer = if text.is_empty() {
+            format!("roofs above the axis: {limit}")
+        } else {
+            format!("{text}, {limit}")
+        };
+        if text_width(&longer, 11.0) < WIDTH - 60.0 {
             text = longer;
         } else {
             left_out += 1;
@@ -162,7 +170,7 @@ fn above_the_axis(canvas: &mut Canvas, frame: Frame, beyond: &[String]) {
         text.push_str(&format!(" +{left_out}"));
     }
     if !text.is_empty() {
-        canvas.text(frame.left + 4.0, frame.top - 9.0, Anchor::Start, "note small", &text);
+        canvas.text(16.0, HEAD + 5.0, Anchor::Start, "note", &text);
     }
 }
 

@@ -3,7 +3,7 @@
 //! All cells of one loop share the axes of each strip. Long runs are drawn in bins: rates as their mean, everything
 //! that can spike as its maximum.
 
-use super::super::figures::{MISSING, mib, ms, si, significant};
+use super::super::figures::{MISSING, ms, si, significant, tick};
 use super::super::run::{Block, Cell, Loop, Run, Second};
 use super::super::svg::{Anchor, Canvas, Scale};
 use super::super::table::stall_text;
@@ -46,7 +46,7 @@ const STRIPS: [Strip; 5] = [
             ("p99", "l0", |s| s.response_p99_ns.map(|ns| ns as f64 / 1e6)),
             ("p50", "l0 thin light", |s| s.response_p50_ns.map(|ns| ns as f64 / 1e6)),
         ],
-        label: |v| ms(v * 1e6),
+        label: tick,
     },
     Strip {
         name: "backlog",
@@ -66,7 +66,7 @@ const STRIPS: [Strip; 5] = [
             ("generator", "ln thin dash", |s| s.generator_cpu_cores),
             ("steal", "l1 thin", |s| s.steal_ratio),
         ],
-        label: |v| significant(v, 2),
+        label: tick,
     },
     Strip {
         name: "dirty",
@@ -74,7 +74,7 @@ const STRIPS: [Strip; 5] = [
         height: 44.0,
         logarithmic: false,
         lines: &[("dirty", "l4", |s| s.dirty_bytes.map(|n| n as f64 / f64::from(1 << 20)))],
-        label: |v| mib(v * f64::from(1 << 20)),
+        label: tick,
     },
 ];
 
@@ -116,7 +116,7 @@ fn one(scene: &Scene, detail: &Detail, all: &[&Detail]) -> Picture {
     let seconds_at = |ns: u64| ns.saturating_sub(begin) as f64 / 1e9;
     let strips: Vec<&Strip> =
         STRIPS.iter().filter(|strip| range(scene.run, &alike, strip).is_some()).collect();
-    let mut top = HEAD + 12.0;
+    let mut top = HEAD + 22.0;
     let first_top = top;
     for strip in &strips {
         let frame = Frame { left, right, top, bottom: top + strip.height };
@@ -134,8 +134,10 @@ fn one(scene: &Scene, detail: &Detail, all: &[&Detail]) -> Picture {
             let places: Vec<_> =
                 points.iter().map(|p| p.map(|(ns, v)| (x.at(seconds_at(ns)), y.at(v)))).collect();
             canvas.path(&places, &format!("line {look}"));
-            if let Some((_, last)) = places.iter().flatten().next_back() {
-                labels.push((*last, what, look));
+            // Beside the last measured value: in the drain every rate falls to nothing.
+            let last = mine.iter().rev().filter(|s| s.phase == "measure").find_map(|s| value(s));
+            if let Some(last) = last.or_else(|| mine.iter().rev().find_map(|s| value(s))) {
+                labels.push((y.at(last), what, look));
             }
         }
         let places = super::super::svg::spread(
@@ -152,11 +154,11 @@ fn one(scene: &Scene, detail: &Detail, all: &[&Detail]) -> Picture {
     }
     let bottom = top - 22.0;
     marks(&mut canvas, scene.run, cell, first_top, bottom, x, &seconds_at);
-    for tick in x.ticks() {
-        canvas.line((x.at(tick), bottom), (x.at(tick), bottom + 4.0), "axis");
-        canvas.text(x.at(tick), bottom + 16.0, Anchor::Middle, "tick", &significant(tick, 3));
+    for second in x.ticks() {
+        canvas.line((x.at(second), bottom), (x.at(second), bottom + 4.0), "axis");
+        canvas.text(x.at(second), bottom + 16.0, Anchor::Middle, "tick", &tick(second));
     }
-    canvas.text(right + 6.0, bottom + 16.0, Anchor::Start, "unit", "s");
+    canvas.text(right + 16.0, bottom + 16.0, Anchor::Start, "unit", "s");
 
     picture.head =
         ["s", "phase", "offered/s", "achieved/s", "p50 ms", "p99 ms", "max ms", "backlog", "CPU cores"]
