@@ -239,6 +239,34 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room_again() {
 }
 
 #[test]
+fn an_index_without_room_does_not_take_a_batch_back() {
+    // Every batch has an entry here, so the indexes are written out once in 512 batches.
+    let config = Arc::new(LogConfig { index_interval_bytes: 1, ..LogConfig::default() });
+    for call in 510..520 {
+        let disk = disk_with_directory(call);
+        let path = Path::new("/data/t-0");
+        let mut log = create(&disk, path, &config);
+        disk.fail_at(disk.calls() + call, Fault::NoSpace);
+        let mut expected = Vec::new();
+        for i in 0..600 {
+            let value = format!("value-{i}");
+            let bytes = batch_at(NOW.0 + i, &[&value]);
+            match try_append(&mut log, &disk, vec![bytes]) {
+                (Ok(()), outcomes) if matches!(outcomes[0], Outcome::Appended { .. }) => expected.push(value),
+                (Ok(()), outcomes) => assert_eq!(outcomes, [Outcome::Refused(AppendRefusal::NoSpace)]),
+                (Err(error), _) => panic!("call {call}: {error}"),
+            }
+            log.advance_high_watermark(log.end_offset());
+        }
+        assert!(disk.has_failed() && expected.len() >= 599, "call {call}: {}", expected.len());
+        assert_eq!(values(&mut log, &disk), expected, "call {call}");
+        log.close(&disk, CloseFlush::Each, NOW).unwrap();
+        let (mut log, recovered) = open(&disk, path, &config, facts(true, 0));
+        assert_eq!((recovered, values(&mut log, &disk)), (Recovered::default(), expected), "call {call}");
+    }
+}
+
+#[test]
 fn a_flush_error_is_final_though_the_next_flush_would_succeed() {
     let disk = disk_with_directory(1);
     let path = Path::new("/data/t-0");

@@ -327,3 +327,141 @@ fn dumped_batches(release: &str) -> BTreeMap<(String, i32), Vec<DumpedBatch>> {
     );
     dumped
 }
+
+/// A clean directory of 3.9.1 in which something is damaged or missing before we open it.
+fn damaged(topic: &str, damage: impl FnOnce(&Path)) -> (Log, Recovered, Opened) {
+    let java = unpacked("k391", true);
+    let path = java.data.join(format!("{topic}-0"));
+    damage(&path);
+    let (mut log, recovered) = java.open(&(topic.to_owned(), 0));
+    let sound_java = unpacked("k391", true);
+    let (mut sound, _) = sound_java.open(&(topic.to_owned(), 0));
+    assert_eq!(log.end_offset(), sound.end_offset());
+    assert!(
+        read_all(&mut log, &OsDisk, 0, 1 << 20) == read_all(&mut sound, &OsDisk, 0, 1 << 20),
+        "{topic}: records differ"
+    );
+    // A snapshot keeps the newest batch of each producer, a replay finds the last five.
+    let newest = |log: &Log| -> Vec<_> {
+        let producers = log.producers().sorted();
+        producers
+            .into_iter()
+            .map(|(id, producer)| (id, producer.epoch, producer.last_batch().copied()))
+            .collect()
+    };
+    assert_eq!(newest(&log), newest(&sound));
+    assert_eq!(log.epochs().entries(), sound.epochs().entries());
+    (log, recovered, Opened { _java: java, path })
+}
+
+/// The replica's directory, there as long as this is.
+struct Opened {
+    _java: Java,
+    path: PathBuf,
+}
+
+fn remove(path: &Path) {
+    std::fs::remove_file(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
+
+#[test]
+fn missing_and_short_indexes_are_built_anew_as_they_were() {
+    let sound = unpacked("k391", true);
+    let expected = |name: &str| std::fs::read(sound.data.join("roll-0").join(name)).unwrap();
+    for name in ["00000000000000000018.index", "00000000000000000036.timeindex"] {
+        for cut in [false, true] {
+            let (_, recovered, opened) = damaged("roll", |path| {
+                if cut {
+                    let bytes = std::fs::read(path.join(name)).unwrap();
+                    std::fs::write(path.join(name), &bytes[..bytes.len() - 1]).unwrap();
+                } else {
+                    remove(&path.join(name));
+                }
+            });
+            assert_eq!(recovered.indexes_rebuilt, 1, "{name}");
+            assert_eq!(std::fs::read(opened.path.join(name)).unwrap(), expected(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_index_that_points_nowhere_hides_no_records() {
+    damaged("roll", |path| {
+        let index = path.join("00000000000000000000.index");
+        let mut bytes = std::fs::read(&index).unwrap();
+        for position in bytes.chunks_exact_mut(8) {
+            position[7] = position[7].wrapping_add(13);
+        }
+        std::fs::write(index, bytes).unwrap();
+    });
+}
+
+#[test]
+fn a_missing_or_bad_epoch_file_is_rebuilt_from_the_batches() {
+    damaged("codec-none", |path| remove(&path.join("leader-epoch-checkpoint")));
+    let (_, recovered, _) = damaged("codec-none", |path| {
+        std::fs::write(path.join("leader-epoch-checkpoint"), "garbage").unwrap();
+    });
+    assert!(recovered.warnings.iter().any(|w| w.contains("leader-epoch-checkpoint")), "{recovered:?}");
+}
+
+#[test]
+fn a_bad_snapshot_is_removed_and_its_state_found_in_the_log() {
+    let (_, recovered, opened) = damaged("roll-idem", |path| {
+        let newest = path.join("00000000000000000050.snapshot");
+        let mut bytes = std::fs::read(&newest).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(newest, bytes).unwrap();
+    });
+    assert!(recovered.warnings.iter().any(|w| w.contains("00000000000000000050.snapshot")), "{recovered:?}");
+    assert!(!opened.path.join("00000000000000000050.snapshot").exists());
+}
+
+#[test]
+fn a_bad_topic_id_counts_as_missing_and_is_named() {
+    let (log, recovered, _) = damaged("codec-none", |path| {
+        std::fs::write(path.join("partition.metadata"), "version: 0\ntopic_id: short").unwrap();
+    });
+    assert_eq!(log.topic_id(), None);
+    assert!(recovered.warnings.iter().any(|w| w.contains("partition.metadata")), "{recovered:?}");
+}
+
+#[test]
+fn a_torn_tail_under_a_clean_mark_is_cut_instead_of_refused() {
+    let (_, recovered, opened) = damaged("codec-none", |path| {
+        let log = path.join("00000000000000000000.log");
+        let mut bytes = std::fs::read(&log).unwrap();
+        bytes.extend([0; 100]);
+        std::fs::write(log, bytes).unwrap();
+    });
+    assert_eq!(recovered.cut_bytes, 100);
+    assert_eq!(std::fs::metadata(opened.path.join("00000000000000000000.log")).unwrap().len(), 1388);
+}
+
+#[test]
+fn leftovers_of_deletion_and_compaction_go_and_a_finished_swap_is_completed() {
+    let (_, recovered, opened) = damaged("roll", |path| {
+        for name in [
+            "00000000000000000000.log.deleted",
+            "00000000000000000000.index.deleted",
+            "00000000000000000040.log.cleaned",
+            "00000000000000000040.log.swap",
+            "00000000000000000099.index",
+        ] {
+            std::fs::write(path.join(name), b"left behind").unwrap();
+        }
+        // The cleaner had finished the first segment: the swap takes the place of the live one.
+        let live = path.join("00000000000000000000.log");
+        std::fs::copy(&live, path.join("00000000000000000000.log.swap")).unwrap();
+        std::fs::write(&live, b"what the cleaner replaced").unwrap();
+    });
+    assert!(recovered.warnings.iter().any(|w| w.contains("00000000000000000000.log.swap")), "{recovered:?}");
+    let names: Vec<String> = OsDisk.list(&opened.path).unwrap().into_iter().map(|entry| entry.name).collect();
+    let left = |name: &&String| {
+        name.ends_with(".deleted")
+            || name.ends_with(".cleaned")
+            || name.ends_with(".swap")
+            || name.contains("99.")
+    };
+    assert_eq!(names.iter().filter(left).count(), 0, "{names:?}");
+}
