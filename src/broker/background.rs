@@ -19,6 +19,7 @@ use crate::io_thread::order::{Order, Replica};
 use crate::io_thread::{CheckpointNote, DirectoryState};
 use crate::log::checkpoint::{self, Checkpoint};
 use crate::log::{Log, files};
+use crate::metadata::fresh_id::Random;
 use crate::metadata::{NewReplica, Replicas};
 use crate::reactor::mailbox::Sender;
 use crate::reactor::{Disk, OpenMode, OsDisk, direct};
@@ -74,6 +75,8 @@ struct Worker {
     by_name: Homes,
     next_slots: Vec<u32>,
     next_reactor: usize,
+    /// For names of renamed directories.
+    random: Random,
     points: Vec<Points>,
     /// Directories whose checkpoint files are behind the notes.
     changed: Vec<u16>,
@@ -113,6 +116,7 @@ impl Background {
         reactors: Vec<(ReactorId, DirectiveSender)>,
         opened: Vec<OpenedReplica>,
         doomed: Vec<PathBuf>,
+        random: Random,
     ) -> std::io::Result<(Background, Homes)> {
         let (jobs, inbox) = mpsc::channel();
         let reactors = Arc::new(reactors);
@@ -130,6 +134,7 @@ impl Background {
             known: BTreeMap::new(),
             by_name: BTreeMap::new(),
             next_reactor: 0,
+            random,
             doomed: doomed.into_iter().map(|path| (Instant::now() + delay, path)).collect(),
         };
         let homes = worker.adopt(opened);
@@ -433,7 +438,7 @@ impl Worker {
             };
             let state = Arc::clone(&self.directories[usize::from(known.directory)]);
             let from = state.path.join(format!("{}-{}", known.topic, known.partition));
-            let unique = format!("{:016x}{:016x}", direct::random().unwrap_or_default(), home.slot);
+            let unique = format!("{:016x}{:016x}", (self.random)(), home.slot);
             let to = state.path.join(files::deleted_directory(&known.topic, known.partition, &unique));
             self.by_name.remove(&(Arc::clone(&known.topic), known.partition));
             self.points[usize::from(known.directory)].by_partition.remove(&(known.topic, known.partition));

@@ -14,7 +14,7 @@ use crate::api::command::ReplyTo;
 use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
 use crate::broker::placement::{Placement, place};
 use crate::broker::reactor_thread::{Directive, Message, Parts, Peer, Reactor};
-use crate::broker::startup::{Prepared, StartError, prepare};
+use crate::broker::startup::{Prepared, StartError, prepare, random_numbers};
 use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
 use crate::control_thread::{self, ControlHandle, Reply};
 use crate::ids::{BrokerId, ReactorId};
@@ -119,9 +119,15 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
         .collect();
     let opened = std::mem::take(&mut prepared.opened);
     let doomed = std::mem::take(&mut prepared.doomed);
-    let (background, homes) =
-        Background::start(Arc::clone(&config), prepared.directories.clone(), io_reactors, opened, doomed)
-            .map_err(|error| StartError::Runtime(format!("a thread cannot be started: {error}")))?;
+    let (background, homes) = Background::start(
+        Arc::clone(&config),
+        prepared.directories.clone(),
+        io_reactors,
+        opened,
+        doomed,
+        random_numbers()?,
+    )
+    .map_err(|error| StartError::Runtime(format!("a thread cannot be started: {error}")))?;
     *background_slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(background.clone());
 
     let cluster_id = Arc::clone(prepared.store.state().cluster_id());
@@ -132,7 +138,7 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
         image: Arc::clone(&image),
         config: Arc::clone(&config),
         replicas: Box::new(background.clone()),
-        random: Box::new(|| direct::random().unwrap_or(0x5eed)),
+        random: random_numbers()?,
         requests,
     };
     control_thread::spawn(parts)

@@ -17,6 +17,7 @@ use crate::io_thread::DirectoryState;
 use crate::log::directory::{DirectoryError, LogDirectory, ReplicaFound, check_duplicates};
 use crate::log::{Log, Recovered, directory_facts};
 use crate::metadata::embedded::{Embedded, Opened, Owner};
+use crate::metadata::fresh_id::Random;
 use crate::metadata::reconcile::{Found, Plan, reconcile};
 use crate::metadata::store::Store;
 use crate::metadata::{Change, State};
@@ -114,7 +115,7 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
     }
     check_duplicates(&directories)?;
     let identity = identity(config, &directories)?;
-    let mut random = || direct::random().unwrap_or(0x5eed);
+    let mut random = random_numbers()?;
     let (mut store, found) = Embedded::open(Arc::new(OsDisk), &config.log_dirs, &identity, &mut random)
         .map_err(|error| StartError::Directory(error.to_string()))?;
     if let Opened::Read { cut: Some(cut) } = &found {
@@ -145,7 +146,7 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
         directories.iter().flat_map(|directory| directory.deleted.clone()).collect();
     for index in &plan.remove {
         let (number, found) = replicas[*index];
-        let unique = format!("{:016x}{index:016x}", direct::random().unwrap_or_default());
+        let unique = format!("{:016x}{index:016x}", random());
         doomed.push(directories[number].retire_replica(&disk, &found.topic, found.partition, &unique)?);
     }
     if !plan.deleted.is_empty() {
@@ -164,6 +165,22 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
         })
         .collect();
     Ok(Prepared { log_directories: directories, directories: states, store, opened, doomed })
+}
+
+/// Random numbers of the kernel. A machine that has none at the start is refused, because ids of topics and clusters come
+/// from them; one that has none later goes on from what it had.
+pub(super) fn random_numbers() -> Result<Random, StartError> {
+    let drawn = direct::random().map_err(|error| {
+        StartError::Machine(format!("the kernel gives no random numbers (getrandom): {error}"))
+    })?;
+    let mut state = drawn;
+    Ok(Box::new(move || {
+        // Mixed by SplitMix64's constants, so that a state that stands still gives new numbers too.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ direct::random().unwrap_or(0);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }))
 }
 
 /// Every replica that may be served, with the number of its directory.
