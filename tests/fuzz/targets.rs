@@ -33,6 +33,28 @@ pub enum Kind {
     Response,
 }
 
+/// `with!(Request, Response)` for the API of `$key`; `None` where there is no table.
+macro_rules! each_api {
+    ($key:expr, $with:ident) => {
+        Some(match $key {
+            ApiKey::Produce => $with!(ProduceRequest, ProduceResponse),
+            ApiKey::Fetch => $with!(FetchRequest, FetchResponse),
+            ApiKey::ListOffsets => $with!(ListOffsetsRequest, ListOffsetsResponse),
+            ApiKey::Metadata => $with!(MetadataRequest, MetadataResponse),
+            ApiKey::FindCoordinator => $with!(FindCoordinatorRequest, FindCoordinatorResponse),
+            ApiKey::ApiVersions => $with!(ApiVersionsRequest, ApiVersionsResponse),
+            ApiKey::CreateTopics => $with!(CreateTopicsRequest, CreateTopicsResponse),
+            ApiKey::DeleteTopics => $with!(DeleteTopicsRequest, DeleteTopicsResponse),
+            ApiKey::InitProducerId => $with!(InitProducerIdRequest, InitProducerIdResponse),
+            ApiKey::DescribeConfigs => $with!(DescribeConfigsRequest, DescribeConfigsResponse),
+            ApiKey::CreatePartitions => $with!(CreatePartitionsRequest, CreatePartitionsResponse),
+            ApiKey::DescribeCluster => $with!(DescribeClusterRequest, DescribeClusterResponse),
+            _ => return None,
+        })
+    };
+}
+pub(crate) use each_api;
+
 /// What is done with a message of whatever type.
 pub trait Use {
     type Out;
@@ -47,29 +69,15 @@ pub fn dispatch<U: Use>(
     r: &mut Reader<'_>,
     user: U,
 ) -> Option<U::Out> {
-    macro_rules! both {
-        ($request:ty, $response:ty) => {
+    macro_rules! with {
+        ($request:ident, $response:ident) => {
             match kind {
                 Kind::Request => user.with::<$request>(r, version),
                 Kind::Response => user.with::<$response>(r, version),
             }
         };
     }
-    Some(match key {
-        ApiKey::Produce => both!(ProduceRequest, ProduceResponse),
-        ApiKey::Fetch => both!(FetchRequest, FetchResponse),
-        ApiKey::ListOffsets => both!(ListOffsetsRequest, ListOffsetsResponse),
-        ApiKey::Metadata => both!(MetadataRequest, MetadataResponse),
-        ApiKey::FindCoordinator => both!(FindCoordinatorRequest, FindCoordinatorResponse),
-        ApiKey::ApiVersions => both!(ApiVersionsRequest, ApiVersionsResponse),
-        ApiKey::CreateTopics => both!(CreateTopicsRequest, CreateTopicsResponse),
-        ApiKey::DeleteTopics => both!(DeleteTopicsRequest, DeleteTopicsResponse),
-        ApiKey::InitProducerId => both!(InitProducerIdRequest, InitProducerIdResponse),
-        ApiKey::DescribeConfigs => both!(DescribeConfigsRequest, DescribeConfigsResponse),
-        ApiKey::CreatePartitions => both!(CreatePartitionsRequest, CreatePartitionsResponse),
-        ApiKey::DescribeCluster => both!(DescribeClusterRequest, DescribeClusterResponse),
-        _ => return None,
-    })
+    each_api!(key, with)
 }
 
 /// Runs `decode` and holds it to the budget for `frame_bytes`.

@@ -10,7 +10,7 @@ use ringdaw::wire::version::ApiKey;
 
 use crate::corpus;
 use crate::hostile::{Random, body, mutate};
-use crate::targets::{Kind, ReEncode, dispatch};
+use crate::targets::{Kind, ReEncode, dispatch, each_api};
 
 /// Their bytes for ours, or why they do not read them; `None` where they have no such message.
 fn theirs(key: ApiKey, kind: Kind, version: i16, ours: &[u8]) -> Option<Result<Vec<u8>, String>> {
@@ -32,21 +32,7 @@ fn theirs(key: ApiKey, kind: Kind, version: i16, ours: &[u8]) -> Option<Result<V
             }
         };
     }
-    Some(match key {
-        ApiKey::Produce => both!(ProduceRequest, ProduceResponse),
-        ApiKey::Fetch => both!(FetchRequest, FetchResponse),
-        ApiKey::ListOffsets => both!(ListOffsetsRequest, ListOffsetsResponse),
-        ApiKey::Metadata => both!(MetadataRequest, MetadataResponse),
-        ApiKey::FindCoordinator => both!(FindCoordinatorRequest, FindCoordinatorResponse),
-        ApiKey::ApiVersions => both!(ApiVersionsRequest, ApiVersionsResponse),
-        ApiKey::CreateTopics => both!(CreateTopicsRequest, CreateTopicsResponse),
-        ApiKey::DeleteTopics => both!(DeleteTopicsRequest, DeleteTopicsResponse),
-        ApiKey::InitProducerId => both!(InitProducerIdRequest, InitProducerIdResponse),
-        ApiKey::DescribeConfigs => both!(DescribeConfigsRequest, DescribeConfigsResponse),
-        ApiKey::CreatePartitions => both!(CreatePartitionsRequest, CreatePartitionsResponse),
-        ApiKey::DescribeCluster => both!(DescribeClusterRequest, DescribeClusterResponse),
-        _ => return None,
-    })
+    each_api!(key, both)
 }
 
 #[test]
