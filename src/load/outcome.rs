@@ -189,11 +189,6 @@ impl Counts {
     pub fn records_per_request(&self) -> Option<f64> {
         (self.acked_requests > 0).then(|| self.acked_records as f64 / self.acked_requests as f64)
     }
-
-    /// Bytes per produce request, as seen on the wire.
-    pub fn bytes_per_request(&self) -> Option<f64> {
-        (self.acked_requests > 0).then(|| self.produce_wire_bytes as f64 / self.acked_requests as f64)
-    }
 }
 
 /// What the generator itself did within the window.

@@ -183,11 +183,6 @@ impl Log {
         }
         Ok(removed)
     }
-
-    /// True while files wait for their removal.
-    pub fn has_doomed_files(&self) -> bool {
-        !self.doomed.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -87,11 +87,6 @@ impl Log {
         Offset(self.flush.flushed)
     }
 
-    /// True while a flush begun by `begin_flush` has not been answered.
-    pub fn is_flushing(&self) -> bool {
-        self.flush.in_flight.is_some()
-    }
-
     /// What the settings ask to be flushed now. Group commit is not asked here: its owner flushes before it replies.
     pub fn flush_due(&self, now: WallMs) -> Option<FlushScope> {
         if self.failed || self.flush.in_flight.is_some() || self.end <= self.flush.flushed {

@@ -107,19 +107,3 @@ pub fn ignore_file_size_signal() {
     // SAFETY: SIG_IGN runs no code of ours.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
-
-impl Socket {
-    /// Makes direct calls return `WouldBlock` instead of waiting.
-    pub fn set_non_blocking(&self) -> io::Result<()> {
-        if self.double().is_some() {
-            return Ok(());
-        }
-        let fd = self.raw();
-        // SAFETY: no memory is passed.
-        unsafe {
-            let flags = check(libc::fcntl(fd, libc::F_GETFL) as isize)? as libc::c_int;
-            check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) as isize)?;
-        }
-        Ok(())
-    }
-}

@@ -215,10 +215,6 @@ impl SimDisk {
         self.state().free_bytes = free;
     }
 
-    pub fn set_now(&self, ms: i64) {
-        self.state().now_ms = ms;
-    }
-
     /// The process ends and starts again: files are as they were, nothing is open or locked.
     pub fn restart_process(&self) {
         let mut state = self.state();
