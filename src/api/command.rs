@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::clock::Instant;
 use crate::ids::{LeaderEpoch, Offset, ReactorId};
+use crate::log::window::Reading;
 use crate::reactor::{File, Lease};
 use crate::wire::error_code::ErrorCode;
 
@@ -23,7 +24,13 @@ pub struct ReplyTo {
 #[derive(Debug)]
 pub enum Piece {
     Bytes(Vec<u8>),
-    File { file: File, position: u64, length: u64 },
+    /// `reading` keeps the range in memory until it has been sent.
+    File {
+        file: File,
+        position: u64,
+        length: u64,
+        reading: Option<Reading>,
+    },
 }
 
 /// From a network loop to the IO loop that owns the partitions named in it.
@@ -158,6 +165,8 @@ pub enum Records {
         file: File,
         position: u64,
         length: u32,
+        /// Keeps the range in memory; `None` where nobody would drop it.
+        reading: Option<Reading>,
     },
     /// Read and checked by the owner.
     Bytes(Vec<u8>),

@@ -7,6 +7,7 @@
 use crate::api::command::{Command, Fetch, FetchSetId, Fetched, FetchedPart, Piece, Records, ReplyTo};
 use crate::api::fetch_session::{FetchSet, Opened, Sessions};
 use crate::clock::Instant;
+use crate::config::FetchEngine;
 use crate::ids::{Offset, ReactorId};
 use crate::metadata::Image;
 use crate::reactor::Disk;
@@ -22,6 +23,15 @@ use crate::wire::primitive::{DecodeError, Reader};
 /// Ranges up to this long are copied into the response: the round trip of a send costs more than the copy
 /// (`MEASURED.md`, sending file bytes).
 pub const COPY_BYTES_MAX: u32 = 64 * 1024;
+
+/// Up to what length a range is copied, by the setting `fetch.engine`.
+pub fn copy_bytes_max(engine: FetchEngine) -> u32 {
+    match engine {
+        FetchEngine::Auto | FetchEngine::Ring => COPY_BYTES_MAX,
+        FetchEngine::Copy => u32::MAX,
+        FetchEngine::Sendfile => 0,
+    }
+}
 
 /// The set a pending fetch reads by.
 #[derive(Debug)]
@@ -190,9 +200,14 @@ impl PendingFetch {
         self.owners.iter().filter(|owner| !owner.answered).map(|owner| owner.id)
     }
 
-    /// Writes the response: pieces to send one after another. An error is one of reading a resident range, and leaves no
+    /// Writes the response, with ranges up to `copy_bytes_max` between its bytes: pieces to send one after another. An error is one of reading a resident range, and leaves no
     /// way to answer: the connection has to be closed.
-    pub fn encode(mut self, sessions: &mut Sessions, disk: &dyn Disk) -> std::io::Result<Vec<Piece>> {
+    pub fn encode(
+        mut self,
+        sessions: &mut Sessions,
+        copy_bytes_max: u32,
+        disk: &dyn Disk,
+    ) -> std::io::Result<Vec<Piece>> {
         let mut alone;
         let (session_id, set) = match self.reads {
             Reads::Session(id) => match sessions.get_mut(id) {
@@ -264,7 +279,7 @@ impl PendingFetch {
         }
         writer.end(&[]);
         let records = self.parts.into_iter().map(|part| part.records).filter(|records| records.length() > 0);
-        assemble(&out, &holes, records, disk)
+        assemble(&out, &holes, records, copy_bytes_max, disk)
     }
 
     fn refusal(&self, error: ErrorCode) -> Vec<u8> {
@@ -294,10 +309,11 @@ fn assemble(
     head: &[u8],
     holes: &[Hole],
     records: impl Iterator<Item = Records>,
+    copy_bytes_max: u32,
     disk: &dyn Disk,
 ) -> std::io::Result<Vec<Piece>> {
     let copied: usize =
-        holes.iter().map(|hole| hole.bytes).filter(|bytes| *bytes <= COPY_BYTES_MAX as usize).sum();
+        holes.iter().map(|hole| hole.bytes).filter(|bytes| *bytes <= copy_bytes_max as usize).sum();
     let mut pieces = Vec::with_capacity(1);
     let mut bytes = Vec::with_capacity(head.len() + copied);
     let mut from = 0;
@@ -307,16 +323,16 @@ fn assemble(
         match records {
             Records::None => {}
             Records::Bytes(read) => bytes.extend_from_slice(&read),
-            Records::Place { file, position, length } if length <= COPY_BYTES_MAX => {
+            Records::Place { file, position, length, .. } if length <= copy_bytes_max => {
                 let at = bytes.len();
                 bytes.resize(at + length as usize, 0);
                 if disk.read_full_at(&file, position, &mut bytes[at..])? < length as usize {
                     return Err(std::io::ErrorKind::UnexpectedEof.into());
                 }
             }
-            Records::Place { file, position, length } => {
+            Records::Place { file, position, length, reading } => {
                 pieces.push(Piece::Bytes(std::mem::take(&mut bytes)));
-                pieces.push(Piece::File { file, position, length: u64::from(length) });
+                pieces.push(Piece::File { file, position, length: u64::from(length), reading });
             }
         }
     }

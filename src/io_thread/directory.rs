@@ -7,12 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::ids::Offset;
-use crate::log::{Log, Place};
+use crate::log::Place;
+use crate::log::window::{Reading, Residency, SegmentKey, Window};
 use crate::reactor::Disk;
-
-/// Ranges that end this close to the end of the active segment were written moments ago and are in memory.
-const RECENT_BYTES: u32 = 4 << 20;
 
 /// What all IO loops know of one directory.
 #[derive(Debug)]
@@ -79,16 +76,18 @@ impl DirectoryState {
     }
 }
 
-/// Whether a range can be sent without waiting for the disk: the newest part always can, the rest is asked of the
-/// kernel (`cachestat`). Where the kernel cannot tell, it is read.
-pub fn is_resident(disk: &dyn Disk, log: &Log, place: &Place) -> bool {
-    let (active, bytes): (Offset, u32) = log.active_segment();
-    if place.segment_base == active && place.position + RECENT_BYTES >= bytes {
-        return true;
+/// Whether a range can be sent without waiting for the disk, and what keeps it so: the window knows of what it holds, of the
+/// rest the kernel is asked (`cachestat`). `None`, also where the kernel cannot tell: it is to be read.
+pub fn resident(disk: &dyn Disk, window: &mut Window, slot: u32, place: &Place) -> Option<Option<Reading>> {
+    let key = SegmentKey { log: u64::from(slot), segment_base: place.segment_base };
+    match window.begin_read(key, place.position, place.length) {
+        Residency::Resident(reading) => return Some(reading),
+        Residency::Leaving => return None,
+        Residency::Unknown => {}
     }
     match disk.residency(&place.file, u64::from(place.position), u64::from(place.length)) {
         // Whole pages are counted, so a resident range counts at least its own length.
-        Ok(Some(residency)) => residency.cached >= u64::from(place.length),
-        Ok(None) | Err(_) => false,
+        Ok(Some(residency)) if residency.cached >= u64::from(place.length) => Some(None),
+        Ok(_) | Err(_) => None,
     }
 }

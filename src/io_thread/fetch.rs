@@ -3,7 +3,20 @@
 //! In: sets of partitions, and news of them. Out: places in files where they are resident, bytes read and checked where they
 //! are not. A fetch without enough waits in its set; an append or the high watermark looks at it again.
 
-use super::*;
+use std::cmp::Reverse;
+
+use crate::api::command::{
+    AbortedTransaction, Fetch, FetchSetId, Fetched, FetchedPart, Outcome, Records, ReplyTo,
+};
+use crate::clock::Instant;
+use crate::config::FetchEngine;
+use crate::ids::Offset;
+use crate::io_thread::fetch_set::{self, FetchSet, Reading, Waiting};
+use crate::io_thread::{COLD_BYTES_MAX, Due, IoLoop, directory, epoch_error, partition_mut, token, tokens};
+use crate::log::{self, ReadError};
+use crate::reactor::{Disk, Engine, File, Operation};
+use crate::wire::batch;
+use crate::wire::error_code::ErrorCode;
 
 /// A cold range of a fetch being read.
 #[derive(Debug)]
@@ -176,7 +189,7 @@ impl IoLoop {
                 // It is told again with the next answer, whatever changed.
                 set.told(part.entry, Offset(-1), Offset(-1));
             }
-            if let Records::Place { file, position, length } = &part.records {
+            if let Records::Place { file, position, length, .. } = &part.records {
                 if let Some(partition) = partition_mut(&mut self.partitions, *slot) {
                     partition.topic_metrics.bytes_out.add(u64::from(*length));
                 }
@@ -277,8 +290,16 @@ impl IoLoop {
         match found {
             Ok(place) if place.length > 0 => {
                 let (position, length) = (u64::from(place.position), place.length);
-                cold = !directory::is_resident(disk, log, &place);
-                part.records = Records::Place { file: place.file, position, length };
+                let window = &mut self.windows[usize::from(partition.directory)];
+                let reading = match self.fetch_engine {
+                    FetchEngine::Auto | FetchEngine::Copy | FetchEngine::Sendfile => {
+                        directory::resident(disk, window, entry.slot, &place)
+                    }
+                    FetchEngine::Ring => None,
+                };
+                cold = reading.is_none();
+                part.records =
+                    Records::Place { file: place.file, position, length, reading: reading.flatten() };
             }
             Ok(_) => {}
             Err(ReadError::OutOfRange { .. }) => part.error = ErrorCode::OffsetOutOfRange,

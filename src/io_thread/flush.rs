@@ -3,7 +3,13 @@
 //! In: partitions that want one. Out: rounds of flushes, the high watermark of group commit, and, with the first error, the
 //! end of the log directory (`FAULTS.md` section 8).
 
-use super::*;
+use crate::clock::Instant;
+use crate::config::Durability;
+use crate::ids::Offset;
+use crate::io_thread::produce::{appended, refused};
+use crate::io_thread::{FLUSH_FILES_MAX, IoLoop, partition_mut, token, tokens};
+use crate::log::{AppendRefusal, LogError};
+use crate::reactor::{Engine, File, Operation};
 
 /// One round of flushes of one directory: everything that wanted one when it began shares it.
 #[derive(Debug)]

@@ -41,8 +41,10 @@ enum Round {
     Retention,
     /// High watermarks.
     Watermarks,
-    /// Recovery points and log starts.
+    /// Recovery points.
     Points,
+    /// Log starts.
+    Starts,
     /// Producers that have been silent for long.
     Producers,
 }
@@ -57,7 +59,7 @@ struct Schedule {
 }
 
 pub(super) struct Housekeeping {
-    schedules: [Schedule; 4],
+    schedules: [Schedule; 5],
     next_space_check: Instant,
     pub lists: Vec<ListOffsets>,
     notes: NoteTaker,
@@ -73,6 +75,7 @@ impl Housekeeping {
         };
         let watermarks = config.replica_high_watermark_checkpoint_interval_ms;
         let points = config.log_flush_offset_checkpoint_interval_ms;
+        let starts = config.log_flush_start_offset_checkpoint_interval_ms;
         let producers = config.producer_id_expiration_check_interval_ms;
         Housekeeping {
             schedules: [
@@ -83,6 +86,7 @@ impl Housekeeping {
                 ),
                 schedule(Round::Watermarks, watermarks, watermarks),
                 schedule(Round::Points, points, points),
+                schedule(Round::Starts, starts, starts),
                 schedule(Round::Producers, producers, producers),
             ],
             next_space_check: now,
@@ -199,16 +203,24 @@ impl IoLoop {
             Round::Points => {
                 let high_watermark = partition.log.high_watermark().0;
                 let mut note = note(high_watermark);
-                note.log_start = Some(partition.log.start_for_checkpoint().map(|offset| offset.0));
                 match partition.log.recovery_point(engine.disk()) {
                     Ok(point) => {
                         note.recovery_point = Some(point.0);
-                        if partition.noted_recovery_point != point.0 || note.log_start != Some(None) {
+                        if partition.noted_recovery_point != point.0 {
                             notes.push(note);
                             partition.noted_recovery_point = point.0;
                         }
                     }
                     Err(error) => self.directory_failed(directory, &error),
+                }
+            }
+            Round::Starts => {
+                let log_start = partition.log.start_for_checkpoint().map(|offset| offset.0);
+                if partition.noted_log_start != log_start {
+                    let mut note = note(partition.log.high_watermark().0);
+                    note.log_start = Some(log_start);
+                    notes.push(note);
+                    partition.noted_log_start = log_start;
                 }
             }
             Round::Producers => partition.log.expire_producers(wall),

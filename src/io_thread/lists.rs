@@ -2,7 +2,13 @@
 //!
 //! In: partitions and timestamps. Out: offsets. Look-ups may read index and segment; they run after the turn's appends.
 
-use super::*;
+use crate::api::command::{ListOffsets, ListOffsetsPart, Outcome};
+use crate::api::list_offsets;
+use crate::ids::{LeaderEpoch, Offset};
+use crate::io_thread::{IoLoop, epoch_error, partition_mut};
+use crate::log;
+use crate::reactor::{Disk, Engine};
+use crate::wire::error_code::ErrorCode;
 
 impl IoLoop {
     pub(super) fn pending_lists(&mut self) -> &mut Vec<ListOffsets> {

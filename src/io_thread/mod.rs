@@ -14,22 +14,14 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 
-use crate::api::command::{
-    AbortedTransaction, Command, Fetch, FetchSetId, Fetched, FetchedPart, ListOffsets, ListOffsetsPart,
-    Outcome, Produce, Produced, ProducedPart, Records, ReplyTo,
-};
-use crate::api::list_offsets;
-use crate::clock::{Instant, WallMs};
-use crate::config::{Config, Durability};
-use crate::ids::{LeaderEpoch, Offset, ReactorId};
+use crate::api::command::{Command, FetchSetId, Outcome, ProducedPart};
+use crate::clock::Instant;
+use crate::config::{Config, Durability, FetchEngine};
+use crate::ids::{LeaderEpoch, ReactorId};
 use crate::log::window::{Window, WindowLimits};
-use crate::log::{
-    self, AppendBatch, AppendRefusal, AppendScratch, CloseFlush, FlushScope, LogError, ReadError,
-};
+use crate::log::{self, AppendScratch, CloseFlush, FlushScope};
 use crate::metrics::{Registry, ThreadMetrics};
-use crate::producer::Refusal;
-use crate::reactor::{Completion, Disk, Done, Engine, File, Operation, Token};
-use crate::wire::batch;
+use crate::reactor::{Completion, Done, Engine, Token};
 use crate::wire::error_code::ErrorCode;
 
 mod directory;
@@ -45,13 +37,13 @@ mod write_out;
 
 pub use directory::DirectoryState;
 use fetch::ColdRead;
-use fetch_set::{FetchSet, Reading, Waiting};
+use fetch_set::FetchSet;
 use flush::FlushRound;
 use housekeeping::Housekeeping;
 pub use housekeeping::{CheckpointNote, NoteTaker};
 use order::{Closed, Order, Replica};
-use partition::{Partition, PendingBatch, Unacknowledged};
-use produce::{WaitingProduce, appended, refused};
+use partition::Partition;
+use produce::WaitingProduce;
 use write_out::WindowWork;
 
 /// The upper byte of this loop's tokens.
@@ -101,6 +93,7 @@ pub struct IoLoop {
     outcomes: Vec<(ReactorId, Outcome)>,
     scratch: AppendScratch,
     housekeeping: Housekeeping,
+    fetch_engine: FetchEngine,
 }
 
 fn token(kind: u8, key: usize) -> Token {
@@ -140,6 +133,7 @@ impl IoLoop {
             outcomes: Vec::new(),
             scratch: AppendScratch::default(),
             housekeeping,
+            fetch_engine: config.fetch_engine,
         }
     }
 
@@ -168,6 +162,11 @@ impl IoLoop {
                     if let Some(partition) = partition_mut(&mut self.partitions, slot) {
                         partition.config = Arc::clone(&config);
                         partition.log.set_config(Arc::clone(&log));
+                        // A partition that no longer flushes before it answers owes what it has appended.
+                        if config.durability != Durability::GroupCommit {
+                            let end = partition.log.end_offset();
+                            self.commit(slot, end);
+                        }
                     }
                 }
                 done(());
@@ -192,10 +191,12 @@ impl IoLoop {
             flush_wanted: false,
             noted_high_watermark: -1,
             noted_recovery_point: -1,
+            noted_log_start: None,
             topic_metrics,
             metrics,
         });
         // One replica is all there is: everything in the log is committed.
+        partition.noted_log_start = partition.log.start_for_checkpoint().map(|offset| offset.0);
         let end = partition.log.end_offset();
         partition.log.advance_high_watermark(end);
         let slot = replica.slot as usize;

@@ -54,6 +54,7 @@ pub struct Partition {
     /// What the checkpoint files were last told.
     pub noted_high_watermark: i64,
     pub noted_recovery_point: i64,
+    pub noted_log_start: Option<i64>,
     pub topic_metrics: Arc<CachePadded<TopicMetrics>>,
     pub metrics: Arc<CachePadded<PartitionMetrics>>,
 }

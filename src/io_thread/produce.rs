@@ -3,7 +3,18 @@
 //! In: batches, gathered over a turn. Out: one vectored write per partition, and for each request one outcome, when its last
 //! batch is decided: at once, with the write, with the flush, or when the client has waited long enough.
 
-use super::*;
+use std::cmp::Reverse;
+
+use crate::api::command::{Outcome, Produce, Produced, ProducedPart, ReplyTo};
+use crate::clock::{Instant, WallMs};
+use crate::config::Durability;
+use crate::ids::Offset;
+use crate::io_thread::partition::{PendingBatch, Unacknowledged};
+use crate::io_thread::{Due, IoLoop, partition_mut};
+use crate::log::{self, AppendBatch, AppendRefusal, FlushScope};
+use crate::producer::Refusal;
+use crate::reactor::Engine;
+use crate::wire::error_code::ErrorCode;
 
 /// A produce request with batches here.
 #[derive(Debug)]
@@ -12,16 +23,18 @@ pub(super) struct WaitingProduce {
     acks: i16,
     left: usize,
     parts: Vec<ProducedPart>,
+    /// Partitions that acknowledge after a flush, where the answer to a part may still wait when the time is up.
+    slots: Vec<u32>,
 }
 
 impl IoLoop {
     pub(super) fn on_produce(&mut self, produce: Produce) {
         let Produce { reply_to, acks, deadline, parts, .. } = produce;
         let left = parts.len();
-        let key =
-            self.produces.insert(WaitingProduce { reply_to, acks, left, parts: Vec::with_capacity(left) })
-                as u32;
-        let mut waits = false;
+        let waiting =
+            WaitingProduce { reply_to, acks, left, parts: Vec::with_capacity(left), slots: Vec::new() };
+        let key = self.produces.insert(waiting) as u32;
+        let mut slots = Vec::new();
         for part in parts {
             let refusal = match partition_mut(&mut self.partitions, part.slot) {
                 None => (ErrorCode::UnknownTopicOrPartition, None),
@@ -35,7 +48,9 @@ impl IoLoop {
                         if partition.pending.is_empty() {
                             self.dirty.push(part.slot);
                         }
-                        waits |= partition.config.durability == Durability::GroupCommit;
+                        if partition.config.durability == Durability::GroupCommit {
+                            slots.push(part.slot);
+                        }
                         partition.pending.push(PendingBatch {
                             produce: key,
                             entry: part.entry,
@@ -47,7 +62,10 @@ impl IoLoop {
             };
             self.produced(key, ProducedPart::refused(part.entry, refusal.0, refusal.1));
         }
-        if waits && self.produces.contains(key as usize) {
+        if !slots.is_empty()
+            && let Some(waiting) = self.produces.get_mut(key as usize)
+        {
+            waiting.slots = slots;
             let reply = (reply_to.connection, reply_to.generation, reply_to.request);
             self.due.push(Reverse((deadline, Due::Produce { key, reply })));
         }
@@ -191,13 +209,14 @@ impl IoLoop {
 
     /// A client has waited as long as it said: what is not committed is answered as timed out (contract 2.6).
     pub(super) fn on_produce_late(&mut self, key: u32, reply: (u32, u32, u32)) {
-        let Some(waiting) = self.produces.get(key as usize) else { return };
+        let Some(waiting) = self.produces.get_mut(key as usize) else { return };
         let r = waiting.reply_to;
         if (r.connection, r.generation, r.request) != reply {
             return;
         }
         let mut late = Vec::new();
-        for partition in self.partitions.iter_mut().flatten() {
+        for slot in std::mem::take(&mut waiting.slots) {
+            let Some(partition) = partition_mut(&mut self.partitions, slot) else { continue };
             partition.unacknowledged.retain(|unacknowledged| {
                 let this = unacknowledged.produce == key;
                 if this {

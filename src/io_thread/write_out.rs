@@ -4,8 +4,11 @@
 //! In: what each append wrote. Out: write-outs on the ring, waits, drops. An error of a write-out is an error of the flush
 //! (H09): the directory has failed, and nothing of it is dropped any more (H10).
 
-use super::*;
+use crate::ids::Offset;
+use crate::io_thread::{IoLoop, token, tokens};
 use crate::log::window::{Action, SegmentKey};
+use crate::log::{self, LogError};
+use crate::reactor::{Engine, File, Operation};
 
 /// A write-out under way.
 #[derive(Debug)]

@@ -10,6 +10,8 @@
 //! and the kernel gathers them better. An error of a write-out is final: from then on nothing is dropped (H10).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -58,13 +60,57 @@ pub enum Action {
     WaitThenDrop { number: usize, file: File, position: u32, length: u32 },
 }
 
-/// A reader that has been sent to a range; given back with `read_ended`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "a range whose reader never leaves is never dropped"]
-pub struct ReadingTicket {
-    key: SegmentKey,
-    position: u32,
-    length: u32,
+/// Ranges of one file that can be guarded at a time.
+const READERS_MAX: usize = 16;
+
+/// The ranges of one file that are being read: position and length in one number, zero where there is none. The owner of the
+/// window enters them; whoever ends a read, on whatever thread, clears its place.
+#[derive(Debug, Default)]
+struct Readers {
+    ranges: [AtomicU64; READERS_MAX],
+}
+
+impl Readers {
+    fn enter(readers: &mut Option<Arc<Readers>>, position: u32, length: u32) -> Option<Reading> {
+        let readers = readers.get_or_insert_default();
+        // Only this thread makes a place taken, so one that was free stays free until it is stored.
+        let place = readers.ranges.iter().position(|range| range.load(Ordering::Relaxed) == 0)?;
+        let range = u64::from(position) << 32 | u64::from(length.max(1));
+        readers.ranges[place].store(range, Ordering::Relaxed);
+        Some(Reading { readers: Arc::clone(readers), place: place as u8 })
+    }
+
+    fn any_in(&self, position: u32, length: u32) -> bool {
+        self.ranges.iter().any(|range| {
+            let range = range.load(Ordering::Acquire);
+            let (from, bytes) = (range >> 32, range & 0xffff_ffff);
+            bytes > 0 && from < u64::from(position) + u64::from(length) && u64::from(position) < from + bytes
+        })
+    }
+}
+
+/// A range that is being read: it is not dropped until this is.
+#[derive(Debug)]
+pub struct Reading {
+    readers: Arc<Readers>,
+    place: u8,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.readers.ranges[usize::from(self.place)].store(0, Ordering::Release);
+    }
+}
+
+/// Where a range is, as far as the window knows.
+#[derive(Debug)]
+pub enum Residency {
+    /// In memory, and stays there while the `Reading` lives, if there was a place for one.
+    Resident(Option<Reading>),
+    /// Being dropped.
+    Leaving,
+    /// Never in the window, or dropped from it: the kernel has to be asked.
+    Unknown,
 }
 
 /// A write-out has failed: the directory has failed (H09).
@@ -86,7 +132,8 @@ struct Tracked {
     end: u32,
     /// Its place in the bucket of its dirty length, and which bucket.
     bucket: Option<(u8, usize)>,
-    readers: Vec<(u32, u32)>,
+    /// Made by the first read.
+    readers: Option<Arc<Readers>>,
     is_closed: bool,
 }
 
@@ -96,7 +143,11 @@ impl Tracked {
     }
 
     fn has_reader_in(&self, position: u32, length: u32) -> bool {
-        self.readers.iter().any(|(from, bytes)| *from < position + length && position < from + bytes)
+        self.readers.as_ref().is_some_and(|readers| readers.any_in(position, length))
+    }
+
+    fn holds(&self, position: u32, length: u32) -> bool {
+        self.drop_started <= position && position + length <= self.end
     }
 }
 
@@ -153,10 +204,6 @@ impl Window {
         self.limits
     }
 
-    pub fn set_limits(&mut self, limits: WindowLimits) {
-        self.limits = limits;
-    }
-
     /// Bytes written and not handed to the device, as far as this accounting knows.
     pub fn dirty_bytes(&self) -> u64 {
         self.dirty_bytes
@@ -182,7 +229,7 @@ impl Window {
             started: position,
             end: position,
             bucket: None,
-            readers: Vec::new(),
+            readers: None,
             is_closed: false,
         });
         if tracked.end != position {
@@ -228,28 +275,22 @@ impl Window {
         // Its pieces in `written` find nothing when their turn comes.
     }
 
-    /// Whether a range lies in the window: it can be sent without waiting for the disk.
+    /// Whether a range can be sent without waiting for the disk.
     pub fn is_resident(&self, key: SegmentKey, position: u32, length: u32) -> bool {
-        self.files
-            .get(&key)
-            .is_some_and(|tracked| tracked.dropped <= position && position + length <= tracked.end)
+        self.files.get(&key).is_some_and(|tracked| tracked.holds(position, length))
     }
 
-    /// A reader is being sent a range; it is not dropped until `read_ended`. `None`: not in the window anyway.
-    pub fn read_began(&mut self, key: SegmentKey, position: u32, length: u32) -> Option<ReadingTicket> {
-        let tracked = self.files.get_mut(&key)?;
-        if position < tracked.dropped {
-            return None;
-        }
-        tracked.readers.push((position, length));
-        Some(ReadingTicket { key, position, length })
-    }
-
-    pub fn read_ended(&mut self, ticket: ReadingTicket) {
-        if let Some(tracked) = self.files.get_mut(&ticket.key)
-            && let Some(at) = tracked.readers.iter().position(|r| *r == (ticket.position, ticket.length))
-        {
-            tracked.readers.swap_remove(at);
+    /// What the window knows of a range that is about to be read; one that it holds is not dropped while the `Reading`
+    /// lives, wherever that is. With more than `READERS_MAX` of one file at a time the rest read unguarded: what is dropped
+    /// under one of them comes from the disk again.
+    pub fn begin_read(&mut self, key: SegmentKey, position: u32, length: u32) -> Residency {
+        let Some(tracked) = self.files.get_mut(&key) else { return Residency::Unknown };
+        if tracked.holds(position, length) {
+            Residency::Resident(Readers::enter(&mut tracked.readers, position, length))
+        } else if tracked.dropped <= position && position < tracked.drop_started {
+            Residency::Leaving
+        } else {
+            Residency::Unknown
         }
     }
 
@@ -519,9 +560,9 @@ mod tests {
     #[test]
     fn a_range_with_a_reader_is_not_dropped_until_he_leaves() {
         let mut window = window(2 * MIB, 4 * MIB);
-        let ticket = {
-            window.appended(key(1), &file(), 0, 4 * MIB);
-            window.read_began(key(1), MIB, MIB).unwrap()
+        window.appended(key(1), &file(), 0, 4 * MIB);
+        let Residency::Resident(Some(reading)) = window.begin_read(key(1), MIB, MIB) else {
+            panic!("what was just appended is in the window")
         };
         let file = window.files[&key(1)].file.clone();
         window.appended(key(1), &file, 4 * MIB, 2 * MIB);
@@ -530,11 +571,43 @@ mod tests {
             done.iter().all(|(what, position, _)| *what == "write out" || *position >= 2 * MIB),
             "{done:?}"
         );
-        window.read_ended(ticket);
+        assert!(matches!(window.begin_read(key(1), 5 * MIB, 2 * MIB), Residency::Unknown));
+        // On another thread, as it is when a socket has taken the range.
+        std::thread::spawn(move || drop(reading)).join().unwrap();
         window.appended(key(1), &file, 6 * MIB, 2 * MIB);
         let done = settle(&mut window);
         assert!(done.iter().any(|(what, ..)| *what == "drop"), "{done:?}");
         assert!(window.resident_bytes() <= 4 << 20);
+    }
+
+    #[test]
+    fn a_range_that_is_being_dropped_is_not_called_resident() {
+        let mut window = window(2 * MIB, MIB);
+        window.appended(key(1), &file(), 0, 4 * MIB);
+        let mut actions = Vec::new();
+        window.plan(&mut actions);
+        let Some(Action::WriteOut { number, .. }) = actions.pop() else { panic!("{actions:?}") };
+        window.on_done(number, true).unwrap();
+        window.plan(&mut actions);
+        let drops = actions.iter().filter(|action| matches!(action, Action::WaitThenDrop { .. }));
+        assert!(drops.count() > 0, "{actions:?}");
+        assert!(matches!(window.begin_read(key(1), 0, MIB), Residency::Leaving));
+        assert!(!window.is_resident(key(1), 0, MIB));
+    }
+
+    #[test]
+    fn more_readers_than_places_read_unguarded_and_a_place_is_used_again() {
+        let mut window = window(2 * MIB, 64 * MIB);
+        window.appended(key(1), &file(), 0, MIB);
+        let mut read = || match window.begin_read(key(1), 0, MIB) {
+            Residency::Resident(reading) => reading,
+            other => panic!("{other:?}"),
+        };
+        let mut readings: Vec<Reading> = std::iter::from_fn(&mut read).take(2 * READERS_MAX).collect();
+        assert_eq!(readings.len(), READERS_MAX);
+        assert!(read().is_none());
+        readings.pop();
+        assert!(read().is_some());
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! kept, because a connection's commands reach an owner in order, and so is that of the responses.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::api::admin::{self, Handled};
@@ -91,6 +90,8 @@ pub struct NetworkLoop {
     generation: u32,
     sessions: Sessions,
     recycler: Recycler,
+    /// Ranges of files up to this long are copied into their response.
+    copy_bytes_max: u32,
     /// Connections with something to send or to read, this turn.
     dirty: Vec<u32>,
     commands: Vec<(ReactorId, Command)>,
@@ -130,6 +131,7 @@ impl NetworkLoop {
     ) -> NetworkLoop {
         NetworkLoop {
             id,
+            copy_bytes_max: fetch::copy_bytes_max(config.fetch_engine),
             config,
             image: arc_swap::Cache::new(image),
             control,
@@ -525,7 +527,8 @@ impl NetworkLoop {
                 state.encode(&mut out);
                 Response::Pieces(vec![Piece::Bytes(out)])
             }
-            State::Fetch(state) => match state.encode(&mut self.sessions, engine.disk()) {
+            State::Fetch(state) => match state.encode(&mut self.sessions, self.copy_bytes_max, engine.disk())
+            {
                 Ok(pieces) => Response::Pieces(pieces),
                 Err(e) => {
                     tracing::error!(peer = %connection.peer, error = %e, "a range to send could not be read");
@@ -649,7 +652,7 @@ impl NetworkLoop {
                         break;
                     }
                 },
-                Piece::File { file, position, length } => {
+                Piece::File { file, position, length, reading } => {
                     match engine.send_file(&connection.socket, &file, position, length as usize) {
                         Ok(0) => {
                             // The file is shorter than its owner said: the stream cannot be made whole any more.
@@ -660,13 +663,13 @@ impl NetworkLoop {
                         Ok(count) if count as u64 == length => {}
                         Ok(count) => {
                             let (position, length) = (position + count as u64, length - count as u64);
-                            connection.out.push_front(Piece::File { file, position, length });
+                            connection.out.push_front(Piece::File { file, position, length, reading });
                         }
                         Err(e) if e.kind() == io::ErrorKind::Interrupted => {
-                            connection.out.push_front(Piece::File { file, position, length });
+                            connection.out.push_front(Piece::File { file, position, length, reading });
                         }
                         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                            connection.out.push_front(Piece::File { file, position, length });
+                            connection.out.push_front(Piece::File { file, position, length, reading });
                             break;
                         }
                         Err(_) => {
@@ -731,11 +734,6 @@ impl NetworkLoop {
         for slot in idle {
             self.close(slot, None);
         }
-    }
-
-    /// The peer of a connection, for logs.
-    pub fn peer(&self, reply_to: ReplyTo) -> Option<SocketAddr> {
-        self.connections.get(reply_to.connection as usize).map(|connection| connection.peer)
     }
 }
 
