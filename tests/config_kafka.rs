@@ -159,3 +159,60 @@ fn topic_overrides_are_judged_in_kafkas_words() {
         }
     }
 }
+
+/// Where a key that works ends up when no field of `Config` carries its name: what `together` makes of it.
+const READ_AS: &[(&str, &str)] = &[
+    ("node.id", "broker_id"),
+    ("reserved.broker.max.id", "broker_id"),
+    ("broker.id.generation.enable", "broker_id"),
+    ("listener.security.protocol.map", "listeners"),
+    ("log.dir", "log_dirs"),
+    ("zookeeper.connect", "zookeeper"),
+];
+
+/// The code of the broker behind the settings.
+fn code_of_the_broker() -> String {
+    fn gather(folder: &std::path::Path, into: &mut String) {
+        for entry in std::fs::read_dir(folder).expect("a folder of the source tree") {
+            let path = entry.expect("an entry of it").path();
+            if path.is_dir() {
+                gather(&path, into);
+            } else {
+                into.push_str(&std::fs::read_to_string(&path).expect("source text"));
+            }
+        }
+    }
+    let mut code = String::new();
+    for folder in ["api", "broker", "control_thread", "io_thread", "log", "metadata", "network_thread"] {
+        gather(&std::path::Path::new("src").join(folder), &mut code);
+    }
+    code
+}
+
+#[test]
+fn every_key_that_works_is_read_somewhere() {
+    let code = code_of_the_broker();
+    let is_read = |field: &str| {
+        let access = format!(".{field}");
+        code.match_indices(&access).any(|(at, _)| {
+            let next = code[at + access.len()..].chars().next();
+            next.is_some_and(|c| !c.is_alphanumeric() && c != '_')
+        })
+    };
+    let works = |setting: &&Setting| setting.effect == Effect::Works;
+    let mut by_topic: BTreeSet<&str> = BTreeSet::new();
+    for setting in settings::TOPIC.iter().filter(works) {
+        let field = setting.key.replace('.', "_");
+        assert!(is_read(&field), "the topic setting {} works, but nothing reads .{field}", setting.key);
+        by_topic.extend(setting.synonyms);
+    }
+    for setting in settings::BROKER.iter().filter(works) {
+        let named = READ_AS.iter().find(|(key, _)| *key == setting.key).map(|(_, field)| (*field).to_owned());
+        let field = named.unwrap_or_else(|| setting.key.replace('.', "_"));
+        assert!(
+            by_topic.contains(setting.key) || is_read(&field),
+            "the setting {} works, but nothing reads .{field}",
+            setting.key
+        );
+    }
+}

@@ -86,6 +86,9 @@ pub enum Part {
     ConnectionLimits,
     Compaction,
     BrokerCompression,
+    RecordChecks,
+    AppendEngines,
+    MemoryBudget,
 }
 
 impl fmt::Display for Part {
@@ -99,6 +102,9 @@ impl fmt::Display for Part {
             Part::ConnectionLimits => "connection limits",
             Part::Compaction => "log compaction",
             Part::BrokerCompression => "compression by the broker",
+            Part::RecordChecks => "checks of single records",
+            Part::AppendEngines => "a second way to write batches",
+            Part::MemoryBudget => "a bound on the memory of all requests together",
         })
     }
 }

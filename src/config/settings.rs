@@ -34,6 +34,9 @@ const NO_TIERS: &str = "Ringdaw has no tiered storage";
 const NO_OLD_FETCH: &str = "the versions of Fetch that need converted records are not served";
 const NO_PURGATORY: &str = "waiting requests are dropped as they end, so there is nothing to purge";
 
+const NO_QUEUE: &str =
+    "requests do not queue: a connection has one in work, or sixteen when all are produce requests";
+
 const NO_JAVA_CRYPTO: &str = "it tunes Java's own cryptography, which Ringdaw does not use";
 const NO_JAVA_METRICS: &str = "it shapes figures that Java keeps; Ringdaw's are counters and histograms";
 const NO_NEW_GROUPS: &str =
@@ -192,16 +195,16 @@ pub const BROKER: &[Setting] = &[
     text("listeners", "PLAINTEXT://:9092").high().live_per_broker().says("The addresses to accept connections on, each NAME://host:port; no host means all interfaces."),
     text("advertised.listeners", "").null().high().live_per_broker().says("The addresses clients are told to connect to; unset means the listeners themselves."),
     text("listener.security.protocol.map", "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT").low().live_per_broker().says("Which security protocol each listener name stands for, as NAME:PROTOCOL pairs."),
-    text("inter.broker.listener.name", "").null().says("The listener that brokers use among themselves."),
-    text("security.inter.broker.protocol", "PLAINTEXT").allows(Allowed::OneOf(PROTOCOLS)).says("The protocol brokers use among themselves when no listener is named for it."),
+    text("inter.broker.listener.name", "").null().waits(Part::Cluster).says("The listener that brokers use among themselves."),
+    text("security.inter.broker.protocol", "PLAINTEXT").allows(Allowed::OneOf(PROTOCOLS)).waits(Part::Cluster).says("The protocol brokers use among themselves when no listener is named for it."),
     text("control.plane.listener.name", "").null().high().waits(Part::Cluster).says("A listener kept apart for what the controller sends."),
     int("socket.send.buffer.bytes", "102400").high().says("Send buffer of a socket; -1 leaves it to the system."),
     int("socket.receive.buffer.bytes", "102400").high().says("Receive buffer of a socket; -1 leaves it to the system."),
     int("socket.request.max.bytes", "104857600").least(1).high().says("The largest request; a larger one ends its connection."),
     int("socket.listen.backlog.size", "50").least(1).says("How many connections may wait to be accepted."),
     long("connections.max.idle.ms", "600000").says("How long a connection may be silent before it is closed; negative means for ever."),
-    int("queued.max.requests", "500").least(1).high().says("How many requests may wait for work before no more are read."),
-    long("queued.max.request.bytes", "-1").says("How many bytes of requests may wait for work; zero or less sets no limit."),
+    int("queued.max.requests", "500").least(1).high().nothing(NO_QUEUE).says("How many requests may wait for work before no more are read."),
+    long("queued.max.request.bytes", "-1").waits(Part::MemoryBudget).says("How many bytes of requests may wait for work; zero or less sets no limit."),
     int("request.timeout.ms", "30000").high().waits(Part::Cluster).says("How long the broker waits for an answer to a request of its own."),
     long("socket.connection.setup.timeout.ms", "10000").waits(Part::Cluster).says("How long a connection to another broker may take to come up at first."),
     long("socket.connection.setup.timeout.max.ms", "30000").waits(Part::Cluster).says("The longest time a connection to another broker may take to come up."),
@@ -256,14 +259,14 @@ pub const BROKER: &[Setting] = &[
     int("compression.lz4.level", "9").between(1, 17).live().waits(Part::BrokerCompression).says("Level when the broker compresses with lz4."),
     int("compression.zstd.level", "3").between(-131072, 22).live().waits(Part::BrokerCompression).says("Level when the broker compresses with zstd."),
     text("log.message.timestamp.type", "CreateTime").allows(Allowed::OneOf(TIMESTAMP_TYPES)).live().says("Whether records keep the producer's time or get the broker's."),
-    long("log.message.timestamp.difference.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
-    long("log.message.timestamp.before.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may lie before the broker's."),
-    long("log.message.timestamp.after.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may lie after the broker's."),
+    long("log.message.timestamp.difference.max.ms", MAX_LONG).least(0).live().waits(Part::RecordChecks).says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
+    long("log.message.timestamp.before.max.ms", MAX_LONG).least(0).live().waits(Part::RecordChecks).says("How far a producer's time may lie before the broker's."),
+    long("log.message.timestamp.after.max.ms", MAX_LONG).least(0).live().waits(Part::RecordChecks).says("How far a producer's time may lie after the broker's."),
     text("log.message.format.version", "3.0-IV1").allows(Allowed::Version).nothing("every record is kept in the current format, as Kafka 3 does").says("The record format of older releases."),
     flag("log.message.downconversion.enable", "true").low().live().nothing(NO_OLD_FETCH).says("Whether old consumers get records converted to their format."),
     long("log.initial.task.delay.ms", "30000").least(0).low().internal().says("How long after start the first housekeeping runs."),
     long("log.dir.failure.timeout.ms", "30000").least(1).low().nothing(NO_KRAFT).says("How long a failed log directory may go unreported."),
-    int("min.insync.replicas", "1").least(1).high().live().says("How many replicas must be in sync for acks=all to succeed."),
+    int("min.insync.replicas", "1").least(1).high().live().waits(Part::Cluster).says("How many replicas must be in sync for acks=all to succeed."),
     flag("unclean.leader.election.enable", "false").high().live().waits(Part::Cluster).says("Whether a replica that is not in sync may lead when no other is left."),
     long("unclean.leader.election.interval.ms", "300000").least(1).internal().nothing(NO_KRAFT).says("How often partitions without a leader are looked for."),
 
@@ -284,13 +287,13 @@ pub const BROKER: &[Setting] = &[
     text("reactor.engine", "auto").allows(Allowed::OneOf(&["auto", "io_uring", "epoll"])).says("How the threads do their input and output; auto asks the kernel at start."),
     int("reactor.spin.us", "0").between(0, 10_000).says("How long an idle thread looks for work before it sleeps, in microseconds."),
     list("reactor.cores", "").allows(Allowed::Cores).says("The cores the threads are pinned to; empty means all that the process may use."),
-    text("log.append.engine", "auto").allows(Allowed::OneOf(&["auto", "pwrite"])).says("How batches are written to the log; auto chooses, and there is only the plain call so far."),
-    text("fetch.engine", "auto").allows(Allowed::OneOf(&["auto", "copy", "sendfile", "ring"])).says("How fetched bytes reach the socket; auto chooses for each answer."),
+    text("log.append.engine", "auto").allows(Allowed::OneOf(&["auto", "pwrite"])).waits(Part::AppendEngines).says("How batches are written to the log; auto chooses, and there is only the plain call so far."),
+    text("fetch.engine", "auto").allows(Allowed::OneOf(&["auto", "copy", "sendfile", "ring"])).says("How fetched bytes reach the socket; auto copies what is short, sends what is in memory from its file and reads the rest on the ring."),
     text("durability", "replicated").allows(Allowed::OneOf(DURABILITY)).high().live().says("What an acknowledgement promises: replicated (page cache and replicas), interval, or group-commit (flushed)."),
     text("log.window.dirty.bytes", "auto").allows(Allowed::AutoOrBytes(1 << 20)).says("How many written bytes a log directory may hold back from the disk."),
     text("log.window.resident.bytes", "auto").allows(Allowed::AutoOrBytes(1 << 20)).says("How many recent bytes of a log directory stay in the page cache."),
     text("log.headroom.bytes", "auto").allows(Allowed::AutoOrBytes(0)).says("How much disk space stays free; below it produce is refused. auto is two segments or 1 %."),
-    text("memory.budget.bytes", "auto").allows(Allowed::AutoOrBytes(16 << 20)).says("How much memory the broker may use for requests and answers."),
+    text("memory.budget.bytes", "auto").allows(Allowed::AutoOrBytes(16 << 20)).waits(Part::MemoryBudget).says("How much memory the broker may use for requests and answers."),
 
     // Fetch and produce.
     int("fetch.max.bytes", "57671680").least(1024).says("The most bytes one fetch is given, whatever it asks for."),
@@ -589,13 +592,13 @@ pub const TOPIC: &[Setting] = &[
     int("max.message.bytes", "1048588").least(0).same_as(&["message.max.bytes"]).says("The largest record batch the topic accepts."),
     flag("message.downconversion.enable", "true").low().same_as(&["log.message.downconversion.enable"]).nothing(NO_OLD_FETCH).says("Whether old consumers get records converted to their format."),
     text("message.format.version", "3.0-IV1").allows(Allowed::Version).same_as(&["log.message.format.version"]).nothing("every record is kept in the current format, as Kafka 3 does").says("The record format of older releases."),
-    long("message.timestamp.after.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.after.max.ms"]).says("How far a producer's time may lie after the broker's."),
-    long("message.timestamp.before.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.before.max.ms"]).says("How far a producer's time may lie before the broker's."),
-    long("message.timestamp.difference.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.difference.max.ms"]).says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
+    long("message.timestamp.after.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.after.max.ms"]).waits(Part::RecordChecks).says("How far a producer's time may lie after the broker's."),
+    long("message.timestamp.before.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.before.max.ms"]).waits(Part::RecordChecks).says("How far a producer's time may lie before the broker's."),
+    long("message.timestamp.difference.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.difference.max.ms"]).waits(Part::RecordChecks).says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
     text("message.timestamp.type", "CreateTime").allows(Allowed::OneOf(TIMESTAMP_TYPES)).same_as(&["log.message.timestamp.type"]).says("Whether records keep the producer's time or get the broker's."),
     double("min.cleanable.dirty.ratio", "0.5").allows(Allowed::Fraction(0.0, 1.0)).same_as(&["log.cleaner.min.cleanable.ratio"]).waits(Part::Compaction).says("How much of a log must be uncompacted before it is compacted."),
     long("min.compaction.lag.ms", "0").least(0).same_as(&["log.cleaner.min.compaction.lag.ms"]).waits(Part::Compaction).says("How long a record is safe from compaction."),
-    int("min.insync.replicas", "1").least(1).same_as(&["min.insync.replicas"]).says("How many replicas must be in sync for acks=all to succeed."),
+    int("min.insync.replicas", "1").least(1).same_as(&["min.insync.replicas"]).waits(Part::Cluster).says("How many replicas must be in sync for acks=all to succeed."),
     flag("preallocate", "false").same_as(&["log.preallocate"]).says("Whether a new segment reserves its space at once."),
     flag("remote.log.copy.disable", "false").nothing(NO_TIERS).says("Whether segments stop moving to a remote tier."),
     flag("remote.log.delete.on.disable", "false").nothing(NO_TIERS).says("Whether leaving the remote tier deletes what is in it."),
