@@ -28,7 +28,9 @@ fn as_kafka_prints(setting: &Setting) -> String {
         Allowed::NotEmpty => "non-empty string".to_owned(),
         Allowed::Version => "release".to_owned(),
         Allowed::ThrottledReplicas => "[partitionId]:[brokerId],[partitionId]:[brokerId],...".to_owned(),
-        Allowed::AutoOrBytes(_) | Allowed::Cores => unreachable!("no key of Kafka has this"),
+        Allowed::AutoOrBytes(_) | Allowed::Cores | Allowed::Address => {
+            unreachable!("no key of Kafka has this")
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use crate::broker::placement::{Placement, place};
 use crate::broker::reactor_thread::{Directive, Message, Parts, Peer, Reactor};
 use crate::broker::startup::{Prepared, StartError, prepare, random_numbers};
 use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
+use crate::control_thread::health::Health;
+use crate::control_thread::metrics_page::{self, Page, PageServer};
 use crate::control_thread::{self, ControlHandle, Reply};
 use crate::ids::{BrokerId, ReactorId};
 use crate::io_thread::order::{Closed, Order};
@@ -89,12 +91,21 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     }
     // Bound first: a port in use is told before a long recovery, and clients that come early wait in the backlog.
     let listeners = bind(&config)?;
+    let registry = Registry::new();
+    let health = Health::new(Arc::clone(&registry));
+    let page = Arc::new(Page {
+        registry: Arc::clone(&registry),
+        health: Arc::clone(&health),
+        broker: arc_swap::ArcSwapOption::empty(),
+    });
+    let page_server = config.metrics_listener.as_ref().map(|at| serve_page(at, &page)).transpose()?;
+    health.starting("the log directories are being opened and recovered");
     let mut prepared = prepare(&config).await?;
     let cores = cores(&config)?;
     let placement = place(config.num_network_threads, config.num_io_threads, &cores);
     tracing::info!("{}", placement.describe(config.num_network_threads, config.num_io_threads));
 
-    let registry = Registry::new();
+    health.starting("threads and partitions are being set up");
     let image = first_image(&config, &prepared, &listeners).shared();
     let (control, requests) = control_thread::channel();
     let background_slot: Arc<Mutex<Option<Background>>> = Arc::new(Mutex::new(None));
@@ -144,6 +155,10 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     control_thread::spawn(parts)
         .map_err(|error| StartError::Runtime(format!("the control thread cannot be started: {error}")))?;
     drop(control);
+    page.broker.store(Some(Arc::new(metrics_page::Broker {
+        image: Arc::clone(&image),
+        directories: prepared.directories.clone(),
+    })));
     let partitions = image.load().partition_count();
     for listener in &listeners {
         tracing::info!(
@@ -167,6 +182,7 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     for sender in &threads.senders {
         direct_to(sender, Directive::Accept);
     }
+    health.ready();
 
     let failed = Arc::clone(&threads.failed);
     let code = tokio::select! {
@@ -176,9 +192,22 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
         }
         () = failure(&failed, &prepared.directories) => 1,
     };
+    health.stopping();
     // Blocking is fine here: nothing else is left to run on this thread.
     let clean = stop(&threads, &placement, &background, &prepared.directories, &prepared.log_directories);
+    drop(page_server);
     Ok(if code == 0 && !clean { 1 } else { code })
+}
+
+/// Binds `metrics.listener` and serves the page there.
+fn serve_page(at: &(String, u16), page: &Arc<Page>) -> Result<PageServer, StartError> {
+    let (host, port) = (if at.0.is_empty() { "0.0.0.0" } else { &at.0 }, at.1);
+    let refuse =
+        |error| StartError::Runtime(format!("cannot listen on metrics.listener ({host}:{port}): {error}"));
+    let listener = std::net::TcpListener::bind((host, port)).map_err(refuse)?;
+    let server = metrics_page::serve(listener, Arc::clone(page)).map_err(refuse)?;
+    tracing::info!(address = %server.address, "metrics page: /metrics, /livez, /readyz");
+    Ok(server)
 }
 
 /// Puts every stored topic into the image. Partitions without a replica, left by a stop in the middle of their creation or by

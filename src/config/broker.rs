@@ -75,6 +75,8 @@ pub struct Config {
     pub log_window_resident_bytes: Option<u64>,
     pub log_headroom_bytes: Option<u64>,
     pub memory_budget_bytes: Option<u64>,
+    /// Host, which may be empty, and port.
+    pub metrics_listener: Option<(String, u16)>,
 
     /// What a topic without overrides has; `durability` in it is the broker's mode.
     pub topic_defaults: TopicConfig,
@@ -208,6 +210,7 @@ impl Config {
             log_window_dirty_bytes: bytes_or_auto("log.window.dirty.bytes"),
             log_window_resident_bytes: bytes_or_auto("log.window.resident.bytes"),
             log_headroom_bytes: bytes_or_auto("log.headroom.bytes"),
+            metrics_listener: setting::address(&word("metrics.listener")),
             memory_budget_bytes: bytes_or_auto("memory.budget.bytes"),
             topic_defaults: TopicConfig::defaults(&given),
             given,

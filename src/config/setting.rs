@@ -56,6 +56,8 @@ pub enum Allowed {
     ThrottledReplicas,
     /// `auto`, or a number of bytes from this on.
     AutoOrBytes(u64),
+    /// `host:port`; no host means all interfaces.
+    Address,
     /// Core ids and ranges: `0,2,4-7`; empty means all.
     Cores,
 }
@@ -275,6 +277,13 @@ impl Setting {
                     text.parse::<u64>().is_ok_and(|bytes| bytes >= least && bytes <= i64::MAX as u64);
                 if text == "auto" || enough { Ok(()) } else { Err(self.allowed_text()) }
             }
+            (Allowed::Address, Value::Text(text)) => {
+                if text.is_empty() || address(text).is_some() {
+                    Ok(())
+                } else {
+                    Err(self.allowed_text())
+                }
+            }
             (Allowed::Cores, Value::List(elements)) => {
                 cores(elements).map(|_| ()).ok_or_else(|| self.allowed_text())
             }
@@ -306,6 +315,7 @@ impl Setting {
             (Allowed::Version, _) => "a release of Kafka, such as 2.8 or 3.9-IV0".to_owned(),
             (Allowed::ThrottledReplicas, _) => "* or a list of partition:broker pairs".to_owned(),
             (Allowed::AutoOrBytes(least), _) => format!("auto, or a number of bytes, at least {least}"),
+            (Allowed::Address, _) => "host:port, such as 127.0.0.1:9308 or :9308; empty for none".to_owned(),
             (Allowed::Cores, _) => "a list of core ids and ranges, such as 0,2,4-7, each once".to_owned(),
             (Allowed::Any, Some((_, max))) if max == i64::MAX => "a whole number".to_owned(),
             (Allowed::Any, Some((_, max))) => format!("a whole number, at most {max}"),
@@ -327,6 +337,19 @@ pub fn list(text: &str) -> Vec<String> {
         return Vec::new();
     }
     text.split(',').map(|element| element.trim().to_owned()).collect()
+}
+
+/// Host and port of `host:port` or `[::1]:port`; the host may be empty.
+pub fn address(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bare {
+        Some(inner) => Some((inner.to_owned(), port)),
+        // More colons without brackets could be cut anywhere.
+        None if host.contains(':') || host.contains('/') => None,
+        None => Some((host.to_owned(), port)),
+    }
 }
 
 /// Core ids of `0,2,4-7`; `None` when it cannot be read or names a core twice.

@@ -4,6 +4,8 @@
 //! that came with the command. Commands are carried out one after the other; each is durable before its reply.
 
 mod control;
+pub mod health;
+pub mod metrics_page;
 
 use std::io;
 use std::sync::Arc;

@@ -189,13 +189,16 @@ impl IoLoop {
                 // It is told again with the next answer, whatever changed.
                 set.told(part.entry, Offset(-1), Offset(-1));
             }
-            if let Records::Place { file, position, length, .. } = &part.records {
-                if let Some(partition) = partition_mut(&mut self.partitions, *slot) {
-                    partition.topic_metrics.bytes_out.add(u64::from(*length));
-                }
-                if *is_cold {
-                    cold.push((part.entry, *slot, file.clone(), *position, *length));
-                }
+            if let Some(partition) = partition_mut(&mut self.partitions, *slot) {
+                let metrics = &partition.topic_metrics;
+                metrics.fetch_requests.increment();
+                metrics.fetch_requests_failed.add(u64::from(part.error != ErrorCode::None));
+                metrics.bytes_out.add(part.records.length() as u64);
+            }
+            if let Records::Place { file, position, length, .. } = &part.records
+                && *is_cold
+            {
+                cold.push((part.entry, *slot, file.clone(), *position, *length));
             }
         }
         let mut parts: Vec<FetchedPart> = parts.into_iter().map(|(part, _, _)| part).collect();

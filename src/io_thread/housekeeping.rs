@@ -184,7 +184,7 @@ impl IoLoop {
                 }
                 if start != start_before {
                     tracing::info!(topic = %partition.topic, partition = partition.number, log_start = start.0, "old segments were deleted");
-                    partition.metrics.log_start_offset.set(start.0);
+                    partition.show();
                     for (set, entry) in partition.watchers.clone() {
                         self.flag(set, entry);
                     }

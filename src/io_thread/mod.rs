@@ -199,6 +199,7 @@ impl IoLoop {
         partition.noted_log_start = partition.log.start_for_checkpoint().map(|offset| offset.0);
         let end = partition.log.end_offset();
         partition.log.advance_high_watermark(end);
+        partition.show();
         let slot = replica.slot as usize;
         if self.partitions.len() <= slot {
             self.partitions.resize_with(slot + 1, || None);
@@ -221,6 +222,7 @@ impl IoLoop {
             self.flag(set, entry);
         }
         self.note_removed(slot, partition.directory, &partition.log);
+        self.registry.forget_partition(&partition.topic, partition.number);
         Some(partition.log)
     }
 

@@ -58,3 +58,13 @@ pub struct Partition {
     pub topic_metrics: Arc<CachePadded<TopicMetrics>>,
     pub metrics: Arc<CachePadded<PartitionMetrics>>,
 }
+
+impl Partition {
+    /// Puts the extent of the log on the metrics page.
+    pub fn show(&self) {
+        self.metrics.log_start_offset.set(self.log.start_offset().0);
+        self.metrics.log_end_offset.set(self.log.end_offset().0);
+        self.metrics.log_bytes.set(self.log.bytes() as i64);
+        self.metrics.segments.set(self.log.segment_count() as i64);
+    }
+}

@@ -126,6 +126,7 @@ impl IoLoop {
                     (last_offset.plus(1), base_offset, timestamp)
                 }
                 log::Outcome::Refused(refusal) => {
+                    partition.topic_metrics.bytes_rejected.add(batch.bytes.len() as u64);
                     partition.topic_metrics.produce_requests_failed.increment();
                     done.push((pending, Err(refusal)));
                     continue;
@@ -142,8 +143,12 @@ impl IoLoop {
         partition.topic_metrics.bytes_in.add(bytes);
         partition.topic_metrics.produce_requests.add(pending.len() as u64);
         partition.metrics.log_end_offset.set(end.0);
+        partition.metrics.log_bytes.add(bytes as i64);
         let wrote = end > end_before;
         let closed = wrote && active_before != partition.log.active_segment().0;
+        if closed {
+            partition.metrics.segments.set(partition.log.segment_count() as i64);
+        }
         if wrote {
             let rolled = self.scratch.written.len() > 1
                 || self.scratch.written.first().is_some_and(|written| written.segment_base == end_before);

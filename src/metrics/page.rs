@@ -44,16 +44,10 @@ const TOPIC_COUNTERS: [TopicCounter; 8] = [
 
 type ThreadCounter = (&'static str, &'static str, fn(&ThreadMetrics) -> &Counter);
 
-const THREAD_COUNTERS: [ThreadCounter; 11] = [
+const THREAD_COUNTERS: [ThreadCounter; 7] = [
     ("ringdaw_reactor_turns_total", "Turns of the loop.", |t| &t.turns),
-    ("ringdaw_ring_operations_total", "Operations given to the ring.", |t| &t.ring_operations),
-    ("ringdaw_ring_submits_total", "System calls that entered the ring.", |t| &t.ring_submits),
     ("ringdaw_direct_calls_total", "System calls made beside the ring.", |t| &t.direct_calls),
-    ("ringdaw_completion_queue_overflows_total", "Completion queue overflows.", |t| {
-        &t.completion_queue_overflows
-    }),
-    ("ringdaw_short_operations_total", "Short reads and writes continued.", |t| &t.short_operations),
-    ("ringdaw_decode_refusals_total", "Requests refused by the decode budget.", |t| &t.decode_refusals),
+    ("ringdaw_decode_refusals_total", "Requests that could not be decoded.", |t| &t.decode_refusals),
     ("ringdaw_flush_errors_total", "Flushes that failed.", |t| &t.flush_errors),
     ("ringdaw_write_out_errors_total", "Write-outs that failed.", |t| &t.write_out_errors),
     ("ringdaw_connections_accepted_total", "Connections accepted.", |t| &t.connections_accepted),
@@ -437,7 +431,7 @@ mod tests {
             registry.topic("t", topic).bytes_in.add(1);
             registry.partition(topic, 0);
         }
-        registry.forget_topic("a");
+        registry.forget_partition("a", 0);
         let page = registry.page(Instant(7));
         assert!(!page.contains("topic=\"a\""));
         assert!(page.contains("kafka_log_log_size{topic=\"ab\",partition=\"0\"} 0"));

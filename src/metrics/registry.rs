@@ -68,19 +68,14 @@ pub struct ThreadMetrics {
     pub connections: Gauge,
     pub connections_accepted: Counter,
     pub connections_closed_for_error: Counter,
-    /// Requests refused because decoding would have needed more memory than its budget.
+    /// Requests that could not be decoded, or not within their budget.
     pub decode_refusals: Counter,
 
     pub turns: Counter,
     /// One turn of the loop, sleeping aside: the longest bounds what a neighbour on the thread can wait.
     pub turn: Histogram,
-    pub ring_operations: Counter,
-    pub ring_submits: Counter,
     /// System calls made beside the ring (direct reads, writes, sendfile).
     pub direct_calls: Counter,
-    pub completion_queue_overflows: Counter,
-    /// Reads and writes that came back short and were continued.
-    pub short_operations: Counter,
 
     pub flush: Histogram,
     pub flush_errors: Counter,
@@ -99,11 +94,7 @@ impl Default for ThreadMetrics {
             decode_refusals: Counter::new(),
             turns: Counter::new(),
             turn: Histogram::default(),
-            ring_operations: Counter::new(),
-            ring_submits: Counter::new(),
             direct_calls: Counter::new(),
-            completion_queue_overflows: Counter::new(),
-            short_operations: Counter::new(),
             flush: Histogram::default(),
             flush_errors: Counter::new(),
             write_out: Histogram::default(),
@@ -201,18 +192,19 @@ impl Registry {
         Arc::clone(self.known().partitions.entry((topic.to_owned(), partition)).or_default())
     }
 
-    /// Takes a deleted topic and its partitions off the page. Owners may still hold their counters.
-    pub fn forget_topic(&self, topic: &str) {
+    /// The turns of each thread so far.
+    pub fn turns(&self) -> Vec<(String, u64)> {
+        self.known().threads.iter().map(|(name, thread)| (name.clone(), thread.turns.get())).collect()
+    }
+
+    /// Takes a removed partition off the page, and its topic with the last one. Owners may still hold their counters.
+    pub fn forget_partition(&self, topic: &str, partition: i32) {
         let mut known = self.known();
-        known.topics.remove(topic);
-        let gone: Vec<_> = known
-            .partitions
-            .range((topic.to_owned(), i32::MIN)..=(topic.to_owned(), i32::MAX))
-            .map(|(key, _)| key.clone())
-            .collect();
-        gone.iter().for_each(|key| {
-            known.partitions.remove(key);
-        });
+        known.partitions.remove(&(topic.to_owned(), partition));
+        let all = (topic.to_owned(), i32::MIN)..=(topic.to_owned(), i32::MAX);
+        if known.partitions.range(all).next().is_none() {
+            known.topics.remove(topic);
+        }
     }
 
     /// The page as it is at `now`. Quantiles cover the last five to ten minutes.

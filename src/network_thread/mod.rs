@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::control_thread::{ControlHandle, Reply, Request};
 use crate::ids::ReactorId;
 use crate::metadata::{Image, SharedImage};
-use crate::metrics::ThreadMetrics;
+use crate::metrics::{ThreadMetrics, Timed};
 use crate::network_thread::connection::{Connection, Pending, Receiving, Response};
 use crate::reactor::buffer::Recycler;
 use crate::reactor::{Completion, Done, Engine, Lease, Operation, Socket, Token};
@@ -367,12 +367,18 @@ impl NetworkLoop {
         let mut reader = Reader::new(&frame);
         let header = match RequestHeader::decode(&mut reader) {
             Ok(header) => header,
-            Err(e) => return Err(e.to_string()),
+            Err(e) => {
+                self.metrics.decode_refusals.increment();
+                return Err(e.to_string());
+            }
         };
         let (key, version) = (header.key, header.version);
         self.metrics.count_request(key as i16);
-        let at =
-            |e: crate::wire::primitive::DecodeError| format!("{} version {version}: {e}", key.api().name);
+        let decode_refusals = &self.metrics.decode_refusals;
+        let at = |e: crate::wire::primitive::DecodeError| {
+            decode_refusals.increment();
+            format!("{} version {version}: {e}", key.api().name)
+        };
         let image = self.image.load();
         match key {
             ApiKey::Produce => {
@@ -426,6 +432,10 @@ impl NetworkLoop {
                 let context = admin::Context { image, config: &self.config, listener };
                 match admin::handle(&context, &header, &mut reader).map_err(at)? {
                     Handled::Now(body) => {
+                        if key == ApiKey::Metadata {
+                            let took = engine.now().since(now).as_nanos() as u64;
+                            self.metrics.times(Timed::Metadata).total.record(took);
+                        }
                         connection.requests.push_back(pending(State::Done));
                         let frame = whole_frame(key, version, header.correlation_id, &body);
                         self.respond(slot, number, Response::Pieces(vec![Piece::Bytes(frame)]));
@@ -509,7 +519,17 @@ impl NetworkLoop {
         let connection = &mut self.connections[slot as usize];
         let Some(first) = connection.requests.front().map(|pending| pending.number) else { return };
         let Some(pending) = connection.requests.get_mut(number.wrapping_sub(first) as usize) else { return };
-        let response = match std::mem::replace(&mut pending.state, State::Done) {
+        let received = pending.received;
+        let state = std::mem::replace(&mut pending.state, State::Done);
+        let timed = match &state {
+            State::Produce(_) => Some(Timed::Produce),
+            State::Fetch(_) => Some(Timed::FetchConsumer),
+            State::ListOffsets(_) | State::Control | State::Done => None,
+        };
+        if let Some(timed) = timed {
+            self.metrics.times(timed).total.record(engine.now().since(received).as_nanos() as u64);
+        }
+        let response = match state {
             State::Produce(state) => match state.without_answer() {
                 Some(Ok(())) => Response::Nothing,
                 Some(Err(error)) => {
