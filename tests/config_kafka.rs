@@ -115,6 +115,7 @@ fn keys_beyond_kafkas_are_ringdaws_own_or_kafkas_past() {
         "log.window.dirty.bytes",
         "log.window.resident.bytes",
         "memory.budget.bytes",
+        "metrics.listener",
         "reactor.cores",
         "reactor.engine",
         "reactor.spin.us",
