@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::cores::{self, Cores};
 use super::document::Fault;
+use super::exit::{Exit, Failure};
 use super::interrupt;
 use super::live::{Live, Plain, Quiet, Screen};
 use super::plan::{CellSpec, Windows};
 use super::scenario::{self, LIBRARY};
-use super::session::{Cores, Exit, Failure, Session, Settings};
+use super::session::{Session, Settings};
 use super::subject::{Durability, Kind};
 use super::value::{self, Rate};
 use super::workload;
@@ -324,7 +326,7 @@ impl Options {
             return Err(bad("both sides need a core".to_owned()));
         }
         if let Some(core) = cores.broker.iter().chain(&cores.load).find(|core| !usable.contains(core)) {
-            let usable = super::session::core_list(&usable);
+            let usable = cores::core_list(&usable);
             return Err(bad(format!("core {core} is not usable here; {usable} are")));
         }
         Ok(cores)

@@ -105,6 +105,30 @@ impl CellSpec {
         }
     }
 
+    /// The null broker at this point: one short block, as fast as it answers.
+    pub fn roof(&self, variant: &str, windows: &Windows) -> CellSpec {
+        let mut roof = self.clone();
+        roof.id = format!("null-{}", self.id);
+        roof.role = Role::NullBroker;
+        roof.subject = "null-broker".to_owned();
+        roof.blocks = 1;
+        (roof.load.warmup, roof.load.duration) = (windows.null_warmup, windows.null);
+        roof.load.producers.arrivals = load::Arrivals::Closed;
+        roof.faults.clear();
+        roof.slo.clear();
+        if variant.starts_with("discard") {
+            // What is dropped cannot be read, neither during the window nor after it.
+            roof.load.consumers.connections = 0;
+            roof.load.verify = load::VerifyMode::None;
+        }
+        roof
+    }
+
+    /// The same point once more, to show drift.
+    pub fn anchor(&self, id: String) -> CellSpec {
+        CellSpec { id, role: Role::Anchor, blocks: 1, ..self.clone() }
+    }
+
     /// As `run.json` lists them.
     pub fn parameters(&self) -> Parameters {
         let (topic, producers, consumers) = (&self.load.topic, &self.load.producers, &self.load.consumers);

@@ -1,142 +1,39 @@
 //! One run from its folder to its exit code: environment, limits, blocks in order, the sum of it all.
 //!
-//! In: settings, cells. Out: `run.json` and what is made from it, and the exit code of RIG section 6.3. `bench` is the
-//! default job; `sweep` runs any list of cells the same way. What was measured is written down however the run ends.
+//! In: settings, cells. Out: `run.json` and what is made from it, and the exit code of RIG section 6.3. What was measured
+//! is written down however the run ends. The jobs are in the files beside this one: `bench` is the default one, `sweep`
+//! runs any list of cells, `verify` reads back.
+
+mod bench;
+mod sweep;
+mod verdict;
+mod verify;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::block::{self, BlockError, Surroundings};
-use super::cell::{Collected, Roof, ratio};
+use super::block::{self, Surroundings};
+use super::cell::{Collected, Roof};
+use super::cores::{Cores, core_list};
+use super::exit::{Exit, Failure};
 use super::interrupt;
 use super::limits;
 use super::live::Live;
 use super::page_cache;
-use super::plan::{CellSpec, Sequence, Windows, common_rate};
+use super::plan::{CellSpec, Windows};
 use super::sampler::Device;
-use super::subject::{Durability, Kind, Recipe, Subject, SubjectError};
-use crate::load;
+use super::subject::{Durability, Kind, Recipe, Subject};
 use crate::reactor::{pin, process};
 use crate::report::figures;
 use crate::report::folder::Folder;
-use crate::report::run::{self, Cell, Comparison, Role, Run};
+use crate::report::run::{self, Cell, Role, Run};
 use crate::report::table;
 
 /// A cell writes at most this much, and never more than half of the free space.
 const CELL_BYTES_MAX: u64 = 8 << 30;
 /// Dirty data left before a block begins.
 const DIRTY_BYTES_MAX: u64 = 8 << 20;
-/// What `bench` may take before its windows shrink.
-const BENCH_SECONDS_MAX: f64 = 180.0;
-
-/// Exit codes of the rig. Code 6, a subject that cannot be obtained, comes with `bench compare`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    Done,
-    SloMissed,
-    Usage,
-    VerificationFailed,
-    NotValid,
-    SubjectFailed,
-    Interrupted,
-}
-
-impl Exit {
-    pub fn code(self) -> u8 {
-        match self {
-            Exit::Done => 0,
-            Exit::SloMissed => 1,
-            Exit::Usage => 2,
-            Exit::VerificationFailed => 3,
-            Exit::NotValid => 4,
-            Exit::SubjectFailed => 5,
-            Exit::Interrupted => 130,
-        }
-    }
-}
-
-/// Why a run ends without its figures.
-#[derive(Debug)]
-pub struct Failure {
-    pub exit: Exit,
-    pub text: String,
-}
-
-impl Failure {
-    pub fn usage(text: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Usage, text: text.into() }
-    }
-
-    fn directory(path: &Path, error: &std::io::Error) -> Failure {
-        Failure::usage(format!("{}: {error}", path.display()))
-    }
-}
-
-impl From<SubjectError> for Failure {
-    fn from(error: SubjectError) -> Failure {
-        let exit = match error {
-            SubjectError::Interrupted => Exit::Interrupted,
-            SubjectError::Spawn { .. }
-            | SubjectError::Io { .. }
-            | SubjectError::Ended { .. }
-            | SubjectError::Silent { .. }
-            | SubjectError::Unknown { .. } => Exit::SubjectFailed,
-        };
-        Failure { exit, text: error.to_string() }
-    }
-}
-
-impl From<BlockError> for Failure {
-    fn from(error: BlockError) -> Failure {
-        let exit = match &error {
-            BlockError::Interrupted | BlockError::Subject(SubjectError::Interrupted) => Exit::Interrupted,
-            BlockError::Load(load::LoadError::Plan(_)) => Exit::Usage,
-            BlockError::Load(load::LoadError::Panic(_)) | BlockError::Directory(_) => Exit::NotValid,
-            BlockError::Load(_) | BlockError::Crashed(_) | BlockError::Subject(_) => Exit::SubjectFailed,
-        };
-        Failure { exit, text: error.to_string() }
-    }
-}
-
-/// Which cores serve and which ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cores {
-    pub broker: Vec<usize>,
-    pub load: Vec<usize>,
-}
-
-impl Cores {
-    /// Half of the usable cores for each side; the broker's first. One core serves both, and the run is flagged.
-    pub fn split(usable: &[usize]) -> Cores {
-        let half = usable.len() / 2;
-        match usable {
-            [] => Cores { broker: vec![0], load: vec![0] },
-            [one] => Cores { broker: vec![*one], load: vec![*one] },
-            _ => Cores { broker: usable[..half].to_vec(), load: usable[half..].to_vec() },
-        }
-    }
-
-    fn overlap(&self) -> bool {
-        self.broker.iter().any(|core| self.load.contains(core))
-    }
-}
-
-/// Core numbers as `0-3,6`.
-pub fn core_list(cores: &[usize]) -> String {
-    let mut parts: Vec<(usize, usize)> = Vec::new();
-    for core in cores {
-        match parts.last_mut() {
-            Some((_, last)) if *last + 1 == *core => *last = *core,
-            _ => parts.push((*core, *core)),
-        }
-    }
-    let text = |(first, last): &(usize, usize)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
-    };
-    parts.iter().map(text).collect::<Vec<_>>().join(",")
-}
-
 /// What the command line decided.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -198,7 +95,7 @@ impl<'a> Session<'a> {
             workloads: settings.workloads.clone(),
             ..Run::default()
         };
-        flags_of_the_machine(&mut run, &environment, &settings);
+        verdict::flags_of_the_machine(&mut run, &environment, &settings);
         run.environment = environment;
         // The main thread samples; it must not do so on the broker's core. A core that is neither's is best.
         let usable = pin::usable_cores();
@@ -356,6 +253,27 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// All blocks of a cell.
+    fn collect(&mut self, kind: &Kind, cell: &CellSpec) -> Result<Collected, Failure> {
+        let mut collected = Collected::new(cell, self.settings.cores.broker.len());
+        self.blocks(kind, &mut collected)?;
+        Ok(collected)
+    }
+
+    /// The null broker at each of these points, one block each.
+    fn roofs(&mut self, variant: &str, cells: &[CellSpec]) -> Result<Vec<Roof>, Failure> {
+        let kind = Kind::NullBroker(variant.to_owned());
+        let mut roofs = Vec::new();
+        for cell in cells {
+            let collected = self.collect(&kind, cell)?;
+            let roof = collected.as_roof(variant);
+            roofs.push(roof.clone());
+            self.keep(&collected, roof.cell);
+            self.run.cells.extend(roof.readback);
+        }
+        Ok(roofs)
+    }
+
     fn keep(&mut self, collected: &Collected, cell: Cell) {
         self.unverified |= !collected.passed();
         self.broken |= collected.broken();
@@ -364,43 +282,26 @@ impl<'a> Session<'a> {
             self.doubtful += 1;
         }
         self.interval(collected, &cell);
-        self.live.note(&summary(&cell));
+        self.live.note(&verdict::summary(&cell));
         self.run.cells.push(cell);
     }
 
-    /// With several blocks, the 95 % interval of the rate: Student's t over blocks.
-    fn interval(&mut self, collected: &Collected, cell: &Cell) {
-        let rates = collected.rates();
-        let Some((low, high)) = interval95(&rates) else { return };
-        let mean = rates.iter().sum::<f64>() / rates.len() as f64;
-        self.run.comparisons.push(Comparison {
-            metric: "records_per_s".to_owned(),
-            cell: cell.id.clone(),
-            a: Some(cell.subject.clone()),
-            ci_low: Some(low),
-            ci_high: Some(high),
-            pairs: Some(rates.len() as u64),
-            claim: Some(format!(
-                "{}: {} records/s [{}, {}], {} blocks",
-                cell.id,
-                figures::si(mean),
-                figures::si(low),
-                figures::si(high),
-                rates.len()
-            )),
-            ..Comparison::default()
-        });
-    }
-
-    /// Makes the run folder with `plan.json`, and the data directory. Before the first block.
-    pub fn open(&mut self, cells: &[&CellSpec], order: &[String], seconds: f64) -> Result<(), Failure> {
+    /// Makes the run folder with `plan.json`, and the data directory. Before the first block. `extra_s` is what the run
+    /// takes beside the blocks of its cells and the limits.
+    fn open(&mut self, cells: &[&CellSpec], extra_s: f64) -> Result<(), Failure> {
+        let order: Vec<String> =
+            cells.iter().flat_map(|cell| (0..cell.blocks).map(|_| cell.id.clone())).collect();
+        let windows = &self.settings.windows;
+        let seconds = cells.iter().map(|cell| cell.duration_s()).sum::<f64>()
+            + (windows.limits_start + windows.limits_end).as_secs_f64()
+            + extra_s;
         let mut plan = run::Plan {
             kind: self.run.kind.clone(),
             command: self.run.command.clone(),
             seed: self.run.seed,
             planned_duration_s: Some(seconds),
             cells: cells.iter().map(|cell| cell.planned()).collect(),
-            order: order.to_vec(),
+            order: order.clone(),
             ..run::Plan::default()
         };
         let folder = Folder::create(&self.settings.out, &mut plan, SystemTime::now())
@@ -423,212 +324,6 @@ impl<'a> Session<'a> {
         self.opened()
             .save(&self.run)
             .map_err(|error| Failure { exit: Exit::NotValid, text: error.to_string() })
-    }
-
-    /// The default job: null broker, saturation, latency at one rate, counts, the anchor.
-    pub fn bench(&mut self, base: &CellSpec, partitions: &[u32], rate: Option<f64>) -> Result<(), Failure> {
-        let seed = self.settings.seed;
-        let mut windows = self.settings.windows;
-        let variant = self.settings.null_variant.clone();
-        let subject = self.settings.subject.clone();
-        let of = |role, prefix: &str, subject: &str, count: u32| {
-            let mut cell = base.clone();
-            cell.role = role;
-            cell.subject = subject.to_owned();
-            cell.id = format!("{prefix}-p{count}");
-            cell.load.topic.partitions = count;
-            cell
-        };
-        let mut roofs = Vec::new();
-        let (mut saturation, mut latency) = (Vec::new(), Vec::new());
-        for count in partitions {
-            if variant.is_some() {
-                let mut cell = of(Role::NullBroker, "null", "null-broker", *count);
-                cell.blocks = 1;
-                (cell.load.warmup, cell.load.duration) = (windows.null_warmup, windows.null);
-                cell.load.producers.arrivals = load::Arrivals::Closed;
-                roofs.push(cell);
-            }
-            let mut cell = of(Role::Sweep, "saturate", &base.subject, *count);
-            (cell.load.warmup, cell.load.duration) = (windows.saturation_warmup, windows.saturation);
-            cell.load.producers.arrivals = load::Arrivals::Closed;
-            saturation.push(cell);
-            let mut cell = of(Role::Sweep, "at-rate", &base.subject, *count);
-            (cell.load.warmup, cell.load.duration) = (windows.latency_warmup, windows.latency);
-            // The rate is known after saturation; until then any open loop says what the cell is.
-            cell.load.producers.arrivals = load::Arrivals::Constant { records_per_s: rate.unwrap_or(1.0) };
-            latency.push(cell);
-        }
-        Sequence::new(seed, "null order").shuffle(&mut roofs);
-        Sequence::new(seed, "saturation order").shuffle(&mut saturation);
-        Sequence::new(seed, "latency order").shuffle(&mut latency);
-        let mut anchor = saturation[0].clone();
-        anchor.role = Role::Anchor;
-        anchor.id = format!("anchor-p{}", anchor.load.topic.partitions);
-        anchor.blocks = 1;
-
-        let all: Vec<&CellSpec> = roofs.iter().chain(&saturation).chain(&latency).chain([&anchor]).collect();
-        let order: Vec<String> =
-            all.iter().flat_map(|cell| (0..cell.blocks).map(|_| cell.id.clone())).collect();
-        let seconds = all.iter().map(|cell| cell.duration_s()).sum::<f64>()
-            + (windows.limits_start + windows.limits_end).as_secs_f64()
-            + latency.len() as f64 * (windows.counting.as_secs_f64() + 0.6)
-            + 3.0;
-        self.open(&all, &order, seconds)?;
-        self.limits(&saturation, "start", windows.limits_start);
-
-        let mut roofs_seen: Vec<Roof> = Vec::new();
-        if let Some(variant) = &variant {
-            for cell in &roofs {
-                let mut collected = Collected::new(cell, self.settings.cores.broker.len());
-                self.blocks(&Kind::NullBroker(variant.clone()), &mut collected)?;
-                let roof = collected.as_roof(variant);
-                roofs_seen.push(roof.clone());
-                self.keep(&collected, roof.cell);
-                self.run.cells.extend(roof.readback);
-            }
-        }
-        let roof = |partitions: u32| {
-            roofs_seen.iter().find(|roof| roof.cell.parameters.partitions == Some(u64::from(partitions)))
-        };
-        let mut rates = Vec::new();
-        for cell in &saturation {
-            let mut collected = Collected::new(cell, self.settings.cores.broker.len());
-            self.blocks(&subject, &mut collected)?;
-            let cell = collected.against(roof(cell.load.topic.partitions));
-            rates.extend(cell.records_per_s);
-            self.keep(&collected, cell);
-        }
-        let rate = rate.or_else(|| common_rate(rates.iter().copied()));
-        let Some(rate) = rate else {
-            self.flag("no rate: nothing was acknowledged at saturation");
-            return Ok(());
-        };
-        // A disk that took longer than planned leaves less time for the rest.
-        let left = BENCH_SECONDS_MAX - self.started.elapsed().as_secs_f64();
-        let needed = latency.iter().map(CellSpec::duration_s).sum::<f64>() + anchor.duration_s() + 8.0;
-        if left < needed && self.settings.kind == "bench" && self.settings.repeat == 1 {
-            let share = (left / needed).clamp(0.25, 1.0);
-            windows.latency = windows.latency.mul_f64(share);
-            windows.saturation = windows.saturation.mul_f64(share);
-            anchor.load.duration = windows.saturation;
-            self.flag("short: windows were cut to stay within three minutes");
-        }
-        for cell in &mut latency {
-            cell.load.producers.arrivals = load::Arrivals::Constant { records_per_s: rate };
-            cell.load.duration = windows.latency.min(cell.load.duration);
-        }
-        let mut open = Vec::new();
-        let mut result = Ok(());
-        for cell in &latency {
-            let mut collected = Collected::new(cell, self.settings.cores.broker.len());
-            result = self.blocks(&subject, &mut collected);
-            if result.is_err() {
-                break;
-            }
-            open.push(collected);
-        }
-        for collected in &mut open {
-            if result.is_ok() {
-                result = self.counting_pass(&subject, collected, windows.counting);
-            }
-        }
-        // What was measured is kept, however the rest went.
-        for collected in &open {
-            let cell = collected.against(roof(collected.spec().load.topic.partitions));
-            self.keep(collected, cell);
-        }
-        result?;
-        let mut collected = Collected::new(&anchor, self.settings.cores.broker.len());
-        self.blocks(&subject, &mut collected)?;
-        let cell = collected.against(roof(anchor.load.topic.partitions));
-        self.keep(&collected, cell);
-        self.limits(&saturation, "end", windows.limits_end);
-        Ok(())
-    }
-
-    /// Runs each cell once more, reads its topic back from the start and audits it; with `crash`, after the broker was
-    /// killed at that time of the window and started again on the same directory.
-    pub fn verify(&mut self, cells: &[CellSpec], crash: Option<Duration>) -> Result<(), Failure> {
-        let all: Vec<&CellSpec> = cells.iter().collect();
-        let order: Vec<String> = cells.iter().map(|cell| cell.id.clone()).collect();
-        self.open(&all, &order, all.iter().map(|cell| cell.duration_s() + 1.0).sum())?;
-        let kind = self.settings.subject.clone();
-        if crash.is_some() && matches!(kind, Kind::Address(_)) {
-            return Err(Failure::usage("--crash needs a broker that the rig starts itself"));
-        }
-        for cell in cells {
-            let mut subject = self.start(&kind, &cell.subject)?;
-            let audited = block::audit(&mut subject, cell, self.position, crash, self.live);
-            self.position += 1;
-            if let Some(text) = subject.stop() {
-                self.flag(text);
-            }
-            let audited = audited?;
-            let verification = super::cell::verification(&audited.verification, &cell.id, &audited.topic);
-            self.unverified |= !audited.verification.passed();
-            self.live.note(&format!(
-                "{:14} {:11} {} acknowledged in the window, {} read back{}: {}",
-                cell.id,
-                cell.subject,
-                figures::count(audited.acked_records),
-                figures::count(audited.verification.read),
-                if crash.is_some() { " after kill -9 and a restart" } else { "" },
-                if audited.verification.passed() { "verified" } else { "FAIL" },
-            ));
-            self.run.verification.add(&verification);
-            self.run.cells.push(Cell {
-                id: cell.id.clone(),
-                subject: cell.subject.clone(),
-                parameters: cell.parameters(),
-                loop_kind: cell.loop_kind(),
-                workload_sha256: cell.workload_sha256.clone(),
-                client_model: Some("batch".to_owned()),
-                verification,
-                ..Cell::default()
-            });
-            self.save()?;
-        }
-        Ok(())
-    }
-
-    /// The machine alone: limits twice, and between them every variant of the null broker.
-    pub fn limits_only(&mut self, cells: &[CellSpec]) -> Result<(), Failure> {
-        let windows = self.settings.windows;
-        let mut roofs = Vec::new();
-        if let (Some(_), Some(cell)) = (&self.settings.null_variant, cells.first()) {
-            for variant in ["discard", "discard+crc", "pwrite", "pwrite+crc", "pwrite-grow", "sendfile"] {
-                let mut roof = cell.clone();
-                roof.role = Role::NullBroker;
-                roof.subject = format!("null-broker {variant}");
-                roof.id = format!("null-{variant}");
-                roof.blocks = 1;
-                (roof.load.warmup, roof.load.duration) = (windows.null_warmup, windows.null);
-                roof.load.producers.arrivals = load::Arrivals::Closed;
-                roof.faults.clear();
-                roof.slo.clear();
-                if variant != "sendfile" {
-                    // Only `sendfile` keeps what it is given, so only there can anything be read back.
-                    roof.load.consumers.connections = 0;
-                    roof.load.verify = load::VerifyMode::None;
-                }
-                roofs.push((variant, roof));
-            }
-        }
-        let order: Vec<String> = roofs.iter().map(|(_, roof)| roof.id.clone()).collect();
-        let all: Vec<&CellSpec> = roofs.iter().map(|(_, roof)| roof).collect();
-        let seconds = all.iter().map(|cell| cell.duration_s()).sum::<f64>()
-            + (windows.limits_start + windows.limits_end).as_secs_f64();
-        self.open(&all, &order, seconds)?;
-        self.limits(cells, "start", windows.limits_start);
-        for (variant, roof) in &roofs {
-            let mut collected = Collected::new(roof, self.settings.cores.broker.len());
-            self.blocks(&Kind::NullBroker((*variant).to_owned()), &mut collected)?;
-            let cell = collected.as_roof(variant).cell;
-            self.keep(&collected, cell);
-        }
-        self.limits(cells, "end", windows.limits_end);
-        Ok(())
     }
 
     /// System calls and ring operations of a cell, in a short run of its own.
@@ -664,100 +359,6 @@ impl<'a> Session<'a> {
             }
             Err(reason) => self.flag(format!("system calls not counted: {reason}")),
         }
-        Ok(())
-    }
-
-    /// Any list of cells, each with a null broker at its shape, in seeded order with an anchor every so often.
-    pub fn sweep(
-        &mut self,
-        mut cells: Vec<CellSpec>,
-        random: bool,
-        anchor_every: usize,
-    ) -> Result<(), Failure> {
-        let mut windows = self.settings.windows;
-        let variant = self.settings.null_variant.clone();
-        let subject = self.settings.subject.clone();
-        // A short run does not spend longer on the machine than on its subject.
-        let cells_s = cells.iter().map(CellSpec::duration_s).sum::<f64>();
-        windows.limits_start = windows.limits_start.min(Duration::from_secs_f64(0.3 * cells_s));
-        windows.limits_end = windows.limits_end.min(Duration::from_secs_f64(0.15 * cells_s));
-        if random {
-            Sequence::new(self.settings.seed, "cell order").shuffle(&mut cells);
-        }
-        let mut roofs: Vec<CellSpec> = Vec::new();
-        if variant.is_some() {
-            for cell in &cells {
-                let mut roof = cell.clone();
-                roof.id = format!("null-{}", cell.id);
-                roof.role = Role::NullBroker;
-                roof.subject = "null-broker".to_owned();
-                roof.blocks = 1;
-                (roof.load.warmup, roof.load.duration) = (windows.null_warmup, windows.null);
-                roof.load.producers.arrivals = load::Arrivals::Closed;
-                roof.faults.clear();
-                roof.slo.clear();
-                if variant.as_deref().is_some_and(|variant| variant.starts_with("discard")) {
-                    // What is dropped cannot be read, neither during the window nor after it.
-                    roof.load.consumers.connections = 0;
-                    roof.load.verify = load::VerifyMode::None;
-                }
-                roofs.push(roof);
-            }
-        }
-        let mut steps: Vec<CellSpec> = Vec::new();
-        let mut anchors = 0;
-        for (index, cell) in cells.iter().enumerate() {
-            steps.push(cell.clone());
-            if anchor_every > 0 && (index + 1) % anchor_every == 0 && cells.len() > 1 {
-                anchors += 1;
-                let mut anchor = cells[0].clone();
-                anchor.role = Role::Anchor;
-                anchor.id = format!("anchor-{anchors}-{}", anchor.id);
-                anchor.blocks = 1;
-                steps.push(anchor);
-            }
-        }
-        let all: Vec<&CellSpec> = roofs.iter().chain(&steps).collect();
-        let order: Vec<String> =
-            all.iter().flat_map(|cell| (0..cell.blocks).map(|_| cell.id.clone())).collect();
-        let seconds = all.iter().map(|cell| cell.duration_s()).sum::<f64>()
-            + (windows.limits_start + windows.limits_end).as_secs_f64()
-            + steps.len() as f64 * windows.counting.as_secs_f64();
-        self.open(&all, &order, seconds)?;
-        self.limits(&cells, "start", windows.limits_start);
-        let mut roofs_seen: Vec<Roof> = Vec::new();
-        if let Some(variant) = &variant {
-            for cell in &roofs {
-                let mut collected = Collected::new(cell, self.settings.cores.broker.len());
-                self.blocks(&Kind::NullBroker(variant.clone()), &mut collected)?;
-                let roof = collected.as_roof(variant);
-                roofs_seen.push(roof.clone());
-                self.keep(&collected, roof.cell);
-                self.run.cells.extend(roof.readback);
-            }
-        }
-        for cell in &steps {
-            let mut collected = Collected::new(cell, self.settings.cores.broker.len());
-            self.blocks(&subject, &mut collected)?;
-            if cell.role == Role::Sweep {
-                self.counting_pass(&subject, &mut collected, windows.counting)?;
-            }
-            let original = cell.id.strip_prefix("anchor-").and_then(|rest| Some(rest.split_once('-')?.1));
-            let id = format!("null-{}", original.unwrap_or(&cell.id));
-            let roof = roofs_seen.iter().find(|roof| roof.cell.id == id);
-            let cell = collected.against(roof);
-            self.keep(&collected, cell);
-            if let Some(mut cell) = collected.readback() {
-                if let Some(roof) = roof.and_then(|roof| roof.readback.as_ref()) {
-                    cell.null_variant = roof.null_variant.clone();
-                    cell.rate_efficiency = ratio(cell.records_per_s, roof.records_per_s);
-                    cell.cpu_efficiency = ratio(roof.broker_cpu_ns_per_record, cell.broker_cpu_ns_per_record);
-                }
-                self.live.note(&summary(&cell));
-                self.run.cells.push(cell);
-            }
-        }
-        self.limits(&cells, "end", windows.limits_end);
         Ok(())
     }
 
@@ -798,134 +399,5 @@ impl<'a> Session<'a> {
         self.live.end();
         written.map_err(|error| Failure { exit: Exit::NotValid, text: error.to_string() })?;
         Ok((table::terminal(&self.run, Some(&folder.page())), exit))
-    }
-
-    /// 3 before 5 before 4 before 1; an interruption says nothing about the rest.
-    fn exit(&self, failure: Option<&Failure>) -> Exit {
-        if self.unverified {
-            return Exit::VerificationFailed;
-        }
-        match failure.map(|failure| failure.exit) {
-            Some(exit) => exit,
-            None if self.broken => Exit::SubjectFailed,
-            None if self.settings.strict && self.doubtful > 0 => Exit::NotValid,
-            None if self.missed_slo => Exit::SloMissed,
-            None => Exit::Done,
-        }
-    }
-
-    fn verdicts(&mut self) {
-        if self.unverified {
-            let first = self.run.verification.first_anomalies.first().map(anomaly_text).unwrap_or_default();
-            self.run.verdicts.insert(0, format!("FAIL: verification found anomalies; the first: {first}"));
-        }
-        let claims: Vec<String> =
-            self.run.comparisons.iter().filter_map(|comparison| comparison.claim.clone()).collect();
-        self.run.verdicts.extend(claims);
-        let missed = self.run.cells.iter().flat_map(|cell| {
-            let missed = cell.flags.iter().filter(|flag| flag.starts_with("SLO missed"));
-            missed.map(|flag| format!("{}: {flag}", cell.id))
-        });
-        let missed: Vec<String> = missed.collect();
-        self.run.verdicts.extend(missed);
-        let bound =
-            self.run.cells.iter().filter(|c| c.client_bound == Some(true) && c.role == Role::Sweep).count();
-        if bound > 0 {
-            self.flag(format!(
-                "client-bound: in {bound} cells the generator was the limit, so rates read \">=\""
-            ));
-        }
-    }
-}
-
-fn anomaly_text(anomaly: &run::Anomaly) -> String {
-    let field =
-        |name: &str, value: Option<String>| value.map(|value| format!(" {name} {value}")).unwrap_or_default();
-    format!(
-        "{} in {}:{}{}{}{}{}",
-        anomaly.kind,
-        anomaly.cell.as_deref().unwrap_or("?"),
-        field("partition", anomaly.partition.map(|n| n.to_string())),
-        field("offset", anomaly.offset.map(|n| n.to_string())),
-        field("producer", anomaly.producer.map(|n| n.to_string())),
-        field("sequence", anomaly.sequence.map(|n| n.to_string())),
-        anomaly.text.as_ref().map(|text| format!(" ({text})")).unwrap_or_default(),
-    )
-}
-
-fn flags_of_the_machine(run: &mut Run, environment: &run::Environment, settings: &Settings) {
-    let mut flag = |text: String| run.validity_flags.push(text);
-    if environment.binary.profile.as_deref() == Some("debug") {
-        flag("debug-build: the figures say nothing about a release build".to_owned());
-    }
-    if settings.short {
-        flag("short: windows too small to quote".to_owned());
-    }
-    if settings.cores.overlap() {
-        flag("shared-core: broker and generator take time from each other".to_owned());
-    }
-    if environment.storage.filesystem.as_deref() == Some("tmpfs") {
-        flag("tmpfs: nothing is written to a disk".to_owned());
-    }
-    if environment.machine.pmu == Some(false) {
-        flag("no PMU: cycles and cache misses are not measured".to_owned());
-    }
-}
-
-/// One line for the screen when a cell is done.
-fn summary(cell: &Cell) -> String {
-    let rate =
-        cell.records_per_s.map_or("no records".to_owned(), |rate| format!("{} records/s", figures::si(rate)));
-    let bytes = cell.bytes_per_s.map(|b| format!(", {}", figures::bytes_per_s(b))).unwrap_or_default();
-    let cpu = cell.broker_cpu_ns_per_record.map(|ns| format!(", {ns:.0} ns CPU/record")).unwrap_or_default();
-    let percentiles = match cell.loop_kind {
-        run::Loop::Open => cell.produce_response_ns,
-        run::Loop::Closed => cell.produce_service_ns,
-    };
-    let p99 = percentiles.p99.map(|ns| format!(", p99 {} ms", figures::ms(ns as f64))).unwrap_or_default();
-    let flags = if cell.flags.is_empty() { String::new() } else { format!("  ({})", cell.flags.join("; ")) };
-    format!("{:14} {:11} {rate}{bytes}{cpu}{p99}{flags}", cell.id, cell.subject)
-}
-
-/// Mean plus and minus Student's t, 95 %; needs two blocks.
-fn interval95(values: &[f64]) -> Option<(f64, f64)> {
-    const T: [f64; 30] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
-        2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048,
-        2.045, 2.042,
-    ];
-    let n = values.len();
-    if n < 2 {
-        return None;
-    }
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
-    let t = T.get(n - 2).copied().unwrap_or(1.96);
-    let half = t * (variance / n as f64).sqrt();
-    Some((mean - half, mean + half))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_cores_serve_and_ask_apart_and_one_does_both() {
-        assert_eq!(Cores::split(&[0, 1]), Cores { broker: vec![0], load: vec![1] });
-        assert!(Cores::split(&[3]).overlap());
-        assert_eq!(Cores::split(&[0, 1, 2, 3, 4]), Cores { broker: vec![0, 1], load: vec![2, 3, 4] });
-    }
-
-    #[test]
-    fn a_core_list_is_written_in_ranges() {
-        assert_eq!(core_list(&[0, 1, 2, 6]), "0-2,6");
-        assert_eq!(core_list(&[]), "");
-    }
-
-    #[test]
-    fn an_interval_needs_two_blocks_and_covers_their_mean() {
-        assert_eq!(interval95(&[1.0]), None);
-        let (low, high) = interval95(&[9.0, 10.0, 11.0]).unwrap();
-        assert!(low < 10.0 && high > 10.0 && (high - 10.0 - 2.484).abs() < 0.01, "{low} {high}");
     }
 }
