@@ -379,6 +379,27 @@ fn a_competitor_on_either_core_makes_the_block_void_and_never_a_slow_broker() {
 }
 
 #[test]
+fn a_generator_that_is_too_slow_voids_the_block_and_the_broker_is_not_blamed() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let done = bench.run(&[
+        "run",
+        &file,
+        "--subject",
+        "null-broker",
+        "--null",
+        "none",
+        "--slow-generator",
+        "2ms",
+        "--strict",
+    ]);
+    let reasons = done.void_reasons();
+    assert!(reasons.iter().any(|reason| reason.contains("the generator was late")), "{}", done.said());
+    assert_eq!(done.code(), 4, "{}", done.said());
+}
+
+#[test]
 fn without_privileges_the_run_passes_and_missing_figures_are_null() {
     let _alone = alone();
     use std::os::unix::fs::PermissionsExt;

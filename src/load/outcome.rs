@@ -197,7 +197,9 @@ pub struct Generator {
     pub workers: u64,
     /// CPU of the workers, polling included; `None` where the kernel does not say.
     pub cpu_ns: Option<u64>,
-    /// The part of it spent waiting for the next due request without sleeping.
+    /// Time in which a worker was ready to run and something else had its core.
+    pub core_wait_ns: Option<u64>,
+    /// The part of the CPU spent waiting for the next due request without sleeping.
     pub spin_ns: u64,
     pub turns: u64,
     /// The longest turn: it bounds the error of every sample.

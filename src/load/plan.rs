@@ -33,6 +33,10 @@ pub struct Plan {
     pub verify: VerifyMode,
     /// Cores to pin one worker each to. Empty: one worker, not pinned.
     pub cores: Vec<usize>,
+    /// The broker does not run on `cores`: the workers may be preferred there to whatever else comes by.
+    pub own_cores: bool,
+    /// Each turn of a worker lasts at least this long: a generator too slow on purpose, to prove that a run notices.
+    pub turn_delay: Duration,
     /// How long before a due request the worker stops sleeping and polls. Sleeping threads wake 20 to 60 us late.
     pub spin: Duration,
 }
@@ -54,6 +58,8 @@ impl Default for Plan {
             seed: 42,
             verify: VerifyMode::Full,
             cores: Vec::new(),
+            own_cores: false,
+            turn_delay: Duration::ZERO,
             spin: Duration::from_micros(40),
         }
     }

@@ -23,7 +23,7 @@ use crate::load::schedule::Schedule;
 use crate::load::verify::Ledger;
 use crate::load::worker::{self, Part, Report, Roles, Shared, Total, Worker};
 use crate::load::{LoadError, consumer, producer};
-use crate::reactor::{Waker, direct, pin};
+use crate::reactor::{Waker, direct, pin, process};
 use crate::wire::version::ApiKey;
 
 /// From the readiness of the last worker to the start of the schedule.
@@ -453,6 +453,10 @@ fn work(shared: &Shared, roles: Roles, workers: u64, core: Option<usize>, report
         // A refused pin costs accuracy, not correctness; the rig reports the cores a run really had.
         pin::pin_to(core);
     }
+    if shared.plan.own_cores {
+        // Refused without privilege: then others are served in turn with the generator, and its lag says so.
+        process::claim_core();
+    }
     let mut engine = match worker::engine() {
         Ok(engine) => engine,
         Err(error) => return broken(format!("io_uring cannot be used: {error}")),
@@ -504,6 +508,7 @@ fn gather(shared: &Shared, seconds: Vec<Second>, totals: Vec<Total>, started: In
         generator: Generator {
             workers: plan.cores.len().max(1) as u64,
             cpu_ns: Some(0),
+            core_wait_ns: Some(0),
             ..Generator::default()
         },
         verification: Verification::default(),
@@ -536,6 +541,7 @@ fn gather(shared: &Shared, seconds: Vec<Second>, totals: Vec<Total>, started: In
             *counts.errors.entry(code).or_default() += count;
         }
         generator.cpu_ns = generator.cpu_ns.zip(total.cpu_ns).map(|(sum, ns)| sum + ns);
+        generator.core_wait_ns = generator.core_wait_ns.zip(total.core_wait_ns).map(|(sum, ns)| sum + ns);
         generator.spin_ns += total.spin_ns;
         generator.turns += total.turns;
         generator.turn_ns_max = generator.turn_ns_max.max(total.turn_ns_max);

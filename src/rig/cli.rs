@@ -127,6 +127,9 @@ struct Options {
     /// Faults for a null broker under test, to prove that the rig sees them
     #[arg(long, global = true, hide = true, value_name = "FAULT")]
     fault: Vec<String>,
+    /// Make each turn of the generator last this long, to prove that the rig does not blame the broker for it
+    #[arg(long, global = true, hide = true, value_name = "TIME")]
+    slow_generator: Option<String>,
     /// Partition counts of the sweep
     #[arg(long, global = true, value_delimiter = ',', default_values_t = [1, 16, 128, 1024], value_name = "N,N")]
     partitions: Vec<u32>,
@@ -491,6 +494,10 @@ fn prepare(
         cell.workload_sha256 = Some(stored.sha256.clone());
         cell.durability = settings.durability.to_string();
         cell.load.cores = settings.cores.load.clone();
+        cell.load.own_cores = !settings.cores.overlap();
+        if let Some(text) = &options.slow_generator {
+            cell.load.turn_delay = Options::time("slow-generator", text)?;
+        }
         if let Some(text) = &options.bytes {
             let bytes = value::scaled(text, value::BYTE_UNITS).filter(|bytes| *bytes >= 1.0);
             let bytes = bytes.ok_or_else(|| usage(format!("--bytes {text}: write 64MiB or 2GB")))?;
