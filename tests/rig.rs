@@ -36,7 +36,7 @@ impl Bench {
         let mut command = Command::new(RINGDAW);
         command.arg("bench").args(arguments);
         command.arg("--data-dir").arg(self.path("data")).arg("--out").arg(self.path("results"));
-        command.args(["--plain", "--allow-tmpfs"]);
+        command.args(["--plain", "--allow-tmpfs", "--self-tests", "none"]);
         command
     }
 
@@ -103,11 +103,36 @@ fn ms(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN) / 1e6
 }
 
-/// One test at a time: on a small machine two of them are each other's competitors.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+/// One test at a time: on a small machine two of them are each other's competitors. When it ends, its result is written
+/// down beside the build, where the rig finds it for the footer of its pages.
+struct Alone {
+    _turn: std::sync::MutexGuard<'static, ()>,
+    name: String,
+}
+
+fn alone() -> Alone {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let name = std::thread::current().name().unwrap_or("unnamed").to_owned();
     // A test that failed while it held the lock says nothing about the next one.
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    Alone { _turn: TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner), name }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("rig-self-tests.json");
+        let before = std::fs::read_to_string(&path).ok();
+        let mut all: Value =
+            before.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| serde_json::json!({}));
+        let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+        let git = git.ok().filter(|done| done.status.success());
+        all["git"] = git.map(|done| String::from_utf8_lossy(&done.stdout).trim().to_owned()).into();
+        all["tests"][&self.name] = serde_json::json!({
+            "passed": !std::thread::panicking(),
+            "at_utc": ringdaw::report::figures::utc(std::time::SystemTime::now()),
+        });
+        // A footer that cannot be written must not turn a test that passed into one that did not.
+        let _ = std::fs::write(&path, all.to_string());
+    }
 }
 
 /// Three attempts at something that a busy machine can spoil. `attempt` says what was wrong, or that the machine was.
@@ -397,6 +422,55 @@ fn a_generator_that_is_too_slow_voids_the_block_and_the_broker_is_not_blamed() {
     let reasons = done.void_reasons();
     assert!(reasons.iter().any(|reason| reason.contains("the generator was late")), "{}", done.said());
     assert_eq!(done.code(), 4, "{}", done.said());
+}
+
+#[test]
+fn a_broker_that_claims_to_flush_and_does_not_is_found_by_counting() {
+    let _alone = alone();
+    let sync = |fault: &[&str]| {
+        let bench = Bench::new();
+        let file = small(&bench);
+        let mut arguments =
+            vec!["run", &file, "--subject", "null-broker:pwrite", "--null", "none", "--durability", "sync"];
+        arguments.extend_from_slice(fault);
+        bench.run(&arguments)
+    };
+    let honest = sync(&[]);
+    assert_eq!(honest.code(), 0, "{}", honest.said());
+    let durability = |done: &Finished| done.run()["subjects"][0]["durability"].clone();
+    let verified = durability(&honest)["verified"].clone();
+    let lying = sync(&["--fault", "skip-fsync"]);
+    if verified.is_null() || durability(&lying)["verified"].is_null() {
+        // Nothing can be counted here: then the class must read as declared and no more.
+        let flags = lying.run()["validity_flags"].to_string();
+        assert!(flags.contains("declared, not verified"), "{flags}");
+        return;
+    }
+    assert_eq!(verified, true, "{}", honest.said());
+    assert_eq!(durability(&lying)["verified"], false, "{}", lying.said());
+    assert_eq!(lying.code(), 4, "{}", lying.said());
+    assert!(lying.run()["verdicts"].to_string().contains("NOT VALID"), "{}", lying.run()["verdicts"]);
+}
+
+#[test]
+fn a_warm_up_until_steady_ends_by_itself_or_says_that_it_did_not() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let path = bench.path("steady.yaml");
+    let text = SMALL.replace("{name: warmup, duration: 200ms}", "{name: warmup, until: steady, limit: 9s}");
+    std::fs::write(&path, text).expect("a file");
+    let done = bench.run(&["run", &path.display().to_string(), "--subject", "null-broker", "--null", "none"]);
+    assert_eq!(done.code(), 0, "{}", done.said());
+    let cell = done.sweep_cell();
+    let block = &done.run()["blocks"][0];
+    let warmup_s = block["warmup_s"].as_f64().expect("a time");
+    let flagged = cell["flags"].to_string().contains("the warm-up reached its limit");
+    // Three seconds are looked at, and the window begins with a whole one.
+    assert!(if flagged { warmup_s == 9.0 } else { (4.0..9.0).contains(&warmup_s) }, "{warmup_s} s {flagged}");
+    // The schedule of the window is whole wherever it begins.
+    assert!(cell["achieved_ratio"].as_f64().is_some_and(|ratio| (0.98..1.02).contains(&ratio)), "{cell}");
+    assert_eq!(block["duration_ns"], 1_000_000_000, "{block}");
+    assert_eq!(done.run()["verification"]["acked"], done.run()["verification"]["read"]);
 }
 
 #[test]

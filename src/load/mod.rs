@@ -18,6 +18,7 @@ mod producer;
 pub mod random;
 mod run;
 pub mod schedule;
+mod steady;
 pub mod verify;
 mod worker;
 

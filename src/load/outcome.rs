@@ -107,6 +107,8 @@ pub struct Outcome {
     /// The zero of all times here.
     pub started: Instant,
     pub window_start_ns: u64,
+    /// Whether the warm-up ended because nothing moved any more; `None` where its length was given.
+    pub steady: Option<bool>,
     pub window_ns: u64,
     /// Completions within the window.
     pub counts: Counts,

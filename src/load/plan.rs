@@ -20,6 +20,8 @@ pub struct Plan {
     pub consumers: Consumers,
     /// Runs before the measured window on the same schedule; its samples are in the series, not in the totals.
     pub warmup: Duration,
+    /// `warmup` is a limit: the window begins when three seconds of warm-up show no trend (`load::steady`).
+    pub until_steady: bool,
     /// The measured window.
     pub duration: Duration,
     /// Ends the window early when this many bytes of records have been sent, warm-up included.
@@ -51,6 +53,7 @@ impl Default for Plan {
             producers: Producers::default(),
             consumers: Consumers::default(),
             warmup: Duration::from_secs(2),
+            until_steady: false,
             duration: Duration::from_secs(5),
             bytes_max: None,
             drain_max: Duration::from_secs(60),

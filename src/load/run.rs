@@ -22,7 +22,7 @@ use crate::load::random::Random;
 use crate::load::schedule::Schedule;
 use crate::load::verify::Ledger;
 use crate::load::worker::{self, Part, Report, Roles, Shared, Total, Worker};
-use crate::load::{LoadError, consumer, producer};
+use crate::load::{LoadError, consumer, producer, steady};
 use crate::reactor::{Waker, direct, pin, process};
 use crate::wire::version::ApiKey;
 
@@ -64,9 +64,10 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -
     let mut run = Run::new(&shared, roles.len());
     run.interrupted = interrupted;
     let result = run.drive(roles, &mut control, &mut progress);
-    let Run { seconds, totals, started, .. } = run;
+    let Run { seconds, totals, started, steady, .. } = run;
     result?;
     let mut outcome = gather(&shared, seconds, totals, started);
+    outcome.steady = plan.until_steady.then_some(steady);
     let read = plan.consumers.connections > 0;
     outcome.effective = effective(&shared);
     let disconnected = matches!(outcome.ended, Ended::Disconnected(_));
@@ -105,7 +106,7 @@ fn read_again(
 ) -> Result<(Verification, Ledger), LoadError> {
     let mut reading = plan.clone();
     reading.topic.create = false;
-    reading.warmup = Duration::ZERO;
+    (reading.warmup, reading.until_steady) = (Duration::ZERO, false);
     reading.consumers = Consumers { connections: 1, groups: 1, ..Consumers::default() };
     let producers = std::mem::take(&mut reading.producers.connections);
     debug_assert!(producers > 0 || ledger.acked_records() == 0);
@@ -156,7 +157,7 @@ fn shared(
             *FETCH_VERSIONS.end()
         },
         start: OnceLock::new(),
-        window_start_ns,
+        window_start_ns: AtomicU64::new(window_start_ns),
         window_end_ns: AtomicU64::new(window_start_ns + plan.duration.as_nanos() as u64),
         cut: AtomicBool::new(false),
         give_up: AtomicBool::new(false),
@@ -201,6 +202,8 @@ struct Run<'a> {
     offered: u64,
     started: Instant,
     interrupted: bool,
+    /// The warm-up ended because it showed no trend.
+    steady: bool,
 }
 
 impl<'a> Run<'a> {
@@ -220,6 +223,7 @@ impl<'a> Run<'a> {
             offered: 0,
             started: direct::now(),
             interrupted: false,
+            steady: false,
         }
     }
 
@@ -288,7 +292,7 @@ impl<'a> Run<'a> {
         }
         self.started = direct::now().after(START_DELAY);
         shared.start.set(self.started).expect("only this thread starts a run, and once");
-        let mut phase = if shared.window_start_ns > 0 { Phase::Warmup } else { Phase::Measure };
+        let mut phase = if shared.window_start_ns() > 0 { Phase::Warmup } else { Phase::Measure };
         self.tell(progress, phase);
         let mut written = 0;
         let mut drain_began = None;
@@ -296,7 +300,7 @@ impl<'a> Run<'a> {
             let window_end_ns = shared.window_end_ns.load(Ordering::Acquire);
             let now_ns = direct::now().since(self.started).as_nanos() as u64;
             let until_ns = match phase {
-                Phase::Prepare | Phase::Warmup => shared.window_start_ns,
+                Phase::Prepare | Phase::Warmup => shared.window_start_ns(),
                 Phase::Measure => window_end_ns,
                 Phase::Drain | Phase::Audit => u64::MAX,
             };
@@ -332,6 +336,9 @@ impl<'a> Run<'a> {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             self.merge(progress, false);
+            if phase == Phase::Warmup && shared.plan.until_steady && !self.steady {
+                self.begin_if_steady();
+            }
             if self.interrupted {
                 shared.cut(direct::now().since(self.started).as_nanos() as u64, Ended::Interrupted);
             }
@@ -341,6 +348,27 @@ impl<'a> Run<'a> {
                 wakers.iter().for_each(Waker::wake);
             }
         }
+    }
+
+    /// Moves the window forward once the warm-up shows no trend, to a second that no worker has begun to close.
+    fn begin_if_steady(&mut self) {
+        /// Longer than a worker's turn lasts.
+        const MARGIN_NS: u64 = 300_000_000;
+        const SECOND_NS: u64 = 1_000_000_000;
+        if !steady::is_steady(&self.seconds) {
+            return;
+        }
+        let now_ns = direct::now().since(self.started).as_nanos() as u64;
+        let start_ns = (now_ns + MARGIN_NS).next_multiple_of(SECOND_NS);
+        if start_ns >= self.shared.window_start_ns() {
+            return;
+        }
+        let end_ns = start_ns + self.shared.plan.duration.as_nanos() as u64;
+        // The end first: a worker that sees the new start must not see the old end.
+        self.shared.window_end_ns.fetch_min(end_ns, Ordering::AcqRel);
+        self.shared.window_start_ns.store(start_ns, Ordering::Release);
+        self.schedules.iter_mut().for_each(|schedule| schedule.end_at(end_ns));
+        self.steady = true;
     }
 
     fn tell(&mut self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>, phase: Phase) {
@@ -489,11 +517,12 @@ fn gather(shared: &Shared, seconds: Vec<Second>, totals: Vec<Total>, started: In
     let complete = is_complete(&totals, shared) && plan.consumers.connections > 0;
     let mut ledger = take_ledger(shared);
     let ended = shared.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-    let window_ns = shared.window_end_ns.load(Ordering::Acquire).saturating_sub(shared.window_start_ns);
+    let window_ns = shared.window_end_ns.load(Ordering::Acquire).saturating_sub(shared.window_start_ns());
     let mut outcome = Outcome {
         ended: ended.unwrap_or(Ended::Completed),
         started,
-        window_start_ns: shared.window_start_ns,
+        window_start_ns: shared.window_start_ns(),
+        steady: None,
         window_ns,
         counts: Counts::default(),
         produce_response: histogram(),

@@ -110,6 +110,12 @@ impl Schedule {
         count
     }
 
+    /// Brings the horizon forward: nothing is due at or after `ns`.
+    pub fn end_at(&mut self, ns: u64) {
+        self.horizon_ns = self.horizon_ns.min(ns);
+        self.next = self.next.filter(|due| *due < ns);
+    }
+
     fn instant(&mut self) -> Option<u64> {
         let number = self.number as f64;
         let at_ns = match &mut self.shape {
@@ -246,6 +252,22 @@ mod tests {
         assert_eq!(schedule.take(), Some(2_000_000));
         assert_eq!(schedule.take(), Some(6_000_000));
         assert_eq!(schedule.take_before(50_000_000), 10);
+    }
+
+    #[test]
+    fn a_schedule_that_ends_early_is_the_same_until_then() {
+        let producers =
+            Producers { arrivals: Arrivals::Constant { records_per_s: 16_000.0 }, ..Producers::default() };
+        let mut schedule = Schedule::new(&producers, 2, Duration::from_secs(100), 1);
+        schedule.end_at(10_000_001);
+        assert_eq!(
+            [schedule.take(), schedule.take(), schedule.take()],
+            [2, 6, 10].map(|ms| Some(ms * 1_000_000))
+        );
+        assert_eq!((schedule.peek(), schedule.take()), (None, None));
+        let mut early = Schedule::new(&producers, 2, Duration::from_secs(100), 1);
+        early.end_at(1);
+        assert_eq!(early.peek(), None);
     }
 
     #[test]

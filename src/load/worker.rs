@@ -43,7 +43,8 @@ pub struct Shared {
     pub fetch_version: i16,
     /// The zero of all times; set when every worker is ready.
     pub start: OnceLock<Instant>,
-    pub window_start_ns: u64,
+    /// The end of the warm-up. Moves back once at most, to a boundary that no worker has reached.
+    pub window_start_ns: AtomicU64,
     /// Moves forward only: to an early end.
     pub window_end_ns: AtomicU64,
     /// The window was cut short: what is due and not written is left out.
@@ -59,11 +60,15 @@ pub struct Shared {
 }
 
 impl Shared {
+    pub fn window_start_ns(&self) -> u64 {
+        self.window_start_ns.load(Ordering::Acquire)
+    }
+
     /// Ends the window early. The first reason stays.
     pub fn cut(&self, at_ns: u64, why: Ended) {
         let mut ended = self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if ended.is_none() {
-            self.window_end_ns.fetch_min(at_ns.max(self.window_start_ns), Ordering::AcqRel);
+            self.window_end_ns.fetch_min(at_ns.max(self.window_start_ns()), Ordering::AcqRel);
             self.cut.store(true, Ordering::Release);
             *ended = Some(why);
         }
@@ -361,7 +366,7 @@ impl<'a> Worker<'a> {
 
     /// The end of the second or phase that begins at `start_ns`.
     fn set_boundary(&mut self, start_ns: u64) {
-        let (window_start, window_end) = (self.shared.window_start_ns, self.window_end_ns());
+        let (window_start, window_end) = (self.shared.window_start_ns(), self.window_end_ns());
         (self.phase, self.boundary_ns) = if start_ns < window_start {
             (Phase::Warmup, (start_ns + SECOND_NS).min(window_start))
         } else if start_ns < window_end {
@@ -410,6 +415,10 @@ impl<'a> Worker<'a> {
 
     fn on_phase(&mut self, before: Phase, core_time: Option<(u64, u64)>) {
         if self.phase == Phase::Measure {
+            if self.shared.plan.until_steady {
+                let end_ns = self.window_end_ns();
+                self.producers.iter_mut().for_each(|producer| producer.schedule.end_at(end_ns));
+            }
             self.core_time_at_window_start = core_time;
             self.spin_at_window_start = self.spin_ns;
             (self.turns, self.turn_ns_max) = (0, 0);
@@ -423,7 +432,7 @@ impl<'a> Worker<'a> {
     }
 
     fn in_window(&self, ns: u64) -> bool {
-        ns >= self.shared.window_start_ns && ns < self.window_end_ns()
+        ns >= self.shared.window_start_ns() && ns < self.window_end_ns()
     }
 
     // ---- requests -------------------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ pub fn run(
         pair: None,
         position: Some(position),
         void_reasons,
-        warmup_s: Some(cell.load.warmup.as_secs_f64()),
+        warmup_s: Some(outcome.window_start_ns as f64 / 1e9),
         memory_state: Some(memory_state(&warmed, &before).unwrap_or(&cell.memory).to_owned()),
         start_ns: Some(zero_ns + outcome.window_start_ns),
         duration_ns: Some(outcome.window_ns),
@@ -215,19 +215,26 @@ pub fn count(
     cell: &CellSpec,
     position: u64,
     window: Duration,
+    device: &Device,
 ) -> Result<Counted, BlockError> {
     let mut plan = cell.load.clone();
     plan.address = subject.address();
     plan.topic.name = format!("{}-count-{position}", cell.id);
     plan.warmup = Duration::from_millis(200).min(window);
+    plan.until_steady = false;
     plan.duration = window;
     let pids = subject.pids();
     let mut counting = None;
     let mut counts = None;
+    let (mut device_before, mut device_used) = (DeviceCounts::default(), DeviceCounts::default());
     let outcome = load::run(&plan, |progress| {
         match progress {
-            Progress::Phase { phase: Phase::Measure, .. } => counting = Some(Counting::start(&pids)),
+            Progress::Phase { phase: Phase::Measure, .. } => {
+                counting = Some(Counting::start(&pids));
+                device_before = device.counts();
+            }
             Progress::Phase { phase: Phase::Drain, .. } => {
+                device_used = device.counts().since(&device_before);
                 counts = counting.take().map(|counting| counting.map(Counting::stop));
             }
             Progress::Phase { .. } | Progress::Second(_) => {}
@@ -241,7 +248,7 @@ pub fn count(
         Some(counts) => counts,
         None => Err("the counting pass ended before its window began".to_owned()),
     };
-    Ok(Counted { counts, outcome })
+    Ok(Counted { counts, device_flushes: device_used.flushes, outcome })
 }
 
 /// Loads the cell, optionally kills the broker on the way and starts it again, then reads everything back from the
@@ -313,6 +320,8 @@ pub struct Audited {
 
 pub struct Counted {
     pub counts: Result<Counts, String>,
+    /// Of the whole machine.
+    pub device_flushes: Option<u64>,
     pub outcome: Outcome,
 }
 

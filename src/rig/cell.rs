@@ -173,6 +173,9 @@ impl Collected {
         if let Some(drift) = drift(outcome).filter(|drift| drift.abs() > DRIFT_MAX) {
             say(format!("not-steady: the rate moved by {:+.0} % within the window", drift * 100.0));
         }
+        if outcome.steady == Some(false) {
+            say("not-steady: the warm-up reached its limit".to_owned());
+        }
         if !outcome.verification.complete && outcome.verification.mode != "none" {
             say("not everything could be read back".to_owned());
         }

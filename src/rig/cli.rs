@@ -12,13 +12,14 @@ use clap::{Args, Subcommand};
 
 use super::cores::{self, Cores};
 use super::document::Fault;
+use super::durability::Durability;
 use super::exit::{Exit, Failure};
 use super::interrupt;
 use super::live::{Live, Plain, Quiet, Screen};
 use super::plan::{CellSpec, Windows};
 use super::scenario::{self, LIBRARY};
 use super::session::{Session, Settings};
-use super::subject::{Durability, Kind};
+use super::subject::Kind;
 use super::value::{self, Rate};
 use super::workload;
 use crate::load::null_broker;
@@ -127,6 +128,9 @@ struct Options {
     /// Faults for a null broker under test, to prove that the rig sees them
     #[arg(long, global = true, hide = true, value_name = "FAULT")]
     fault: Vec<String>,
+    /// Result of the rig's tests of itself; `none` for those tests
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    self_tests: Option<PathBuf>,
     /// Make each turn of the generator last this long, to prove that the rig does not blame the broker for it
     #[arg(long, global = true, hide = true, value_name = "TIME")]
     slow_generator: Option<String>,
@@ -412,6 +416,7 @@ impl Options {
             windows,
             repeat: self.repeat,
             workloads,
+            self_tests: self.self_tests.clone().or_else(super::self_tests::path),
         })
     }
 
@@ -513,6 +518,7 @@ fn prepare(
             }
             if options.warmup != "auto" || options.quick {
                 cell.load.warmup = settings.windows.latency_warmup;
+                cell.load.until_steady = false;
             }
             if let Some(rate) = options.rate()? {
                 cell.load.producers.arrivals = crate::load::Arrivals::Constant { records_per_s: rate };

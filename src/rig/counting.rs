@@ -13,8 +13,9 @@ use crate::reactor::process::{self, Event, EventCounter, Signal};
 
 const SYSCALLS: &str = "raw_syscalls:sys_enter";
 const RING_OPERATIONS: &str = "io_uring:io_uring_submit_req";
-/// Both calls that put file data on the device; ring flushes show up as ring operations instead.
-const FSYNCS: [&str; 2] = ["syscalls:sys_enter_fsync", "syscalls:sys_enter_fdatasync"];
+/// The calls that put file data on the device; ring flushes show up as ring operations instead, and on the device.
+const FSYNCS: [&str; 3] =
+    ["syscalls:sys_enter_fsync", "syscalls:sys_enter_fdatasync", "syscalls:sys_enter_syncfs"];
 
 /// What was counted. A missing tracepoint leaves its count empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -135,11 +136,10 @@ fn parse_perf(text: &str) -> Counts {
         let line = text.lines().find(|line| line.split(',').nth(2) == Some(name))?;
         line.split(',').next()?.parse::<u64>().ok()
     };
-    let [fsync, data] = FSYNCS.map(count);
     Counts {
         syscalls: count(SYSCALLS),
         ring_operations: count(RING_OPERATIONS),
-        fsyncs: fsync.zip(data).map(|(a, b)| a + b),
+        fsyncs: FSYNCS.map(count).into_iter().sum(),
     }
 }
 
@@ -150,9 +150,10 @@ mod tests {
     #[test]
     fn lines_of_perf_are_read_and_what_it_did_not_count_is_missing() {
         let text = "120,,raw_syscalls:sys_enter,1000,100.00,,\n<not counted>,,io_uring:io_uring_submit_req,0,0.00,,\n\
-                    3,,syscalls:sys_enter_fsync,1,100.00,,\n4,,syscalls:sys_enter_fdatasync,1,100.00,,\n";
+                    3,,syscalls:sys_enter_fsync,1,100.00,,\n4,,syscalls:sys_enter_fdatasync,1,100.00,,\n\
+                    5,,syscalls:sys_enter_syncfs,1,100.00,,\n";
         let counts = parse_perf(text);
-        assert_eq!(counts, Counts { syscalls: Some(120), ring_operations: None, fsyncs: Some(7) });
+        assert_eq!(counts, Counts { syscalls: Some(120), ring_operations: None, fsyncs: Some(12) });
     }
 
     #[test]

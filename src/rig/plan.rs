@@ -113,6 +113,7 @@ impl CellSpec {
         roof.subject = "null-broker".to_owned();
         roof.blocks = 1;
         (roof.load.warmup, roof.load.duration) = (windows.null_warmup, windows.null);
+        roof.load.until_steady = false;
         roof.load.producers.arrivals = load::Arrivals::Closed;
         roof.faults.clear();
         roof.slo.clear();

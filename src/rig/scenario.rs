@@ -141,7 +141,7 @@ impl Workload {
         if self.records.stamp.value == "record" {
             return later(self.records.stamp.line, "stamp: record", 2);
         }
-        let (warmup, duration) = self.windows()?;
+        let (warmup, until_steady, duration) = self.windows()?;
         let producers = self.load_producers(record_bytes, folder)?;
         let consumers = self.load_consumers()?;
         let mut faults = Vec::new();
@@ -172,6 +172,7 @@ impl Workload {
             producers,
             consumers,
             warmup,
+            until_steady,
             duration,
             seed,
             verify: self.verify,
@@ -195,9 +196,11 @@ impl Workload {
         })
     }
 
-    /// Warm-up and measured window: at most one phase of each kind in this form.
-    fn windows(&self) -> Result<(Duration, Duration), Fault> {
-        const STEADY: Duration = Duration::from_secs(5);
+    /// Warm-up, whether it ends by itself, and measured window: at most one phase of each kind in this form.
+    fn windows(&self) -> Result<(Duration, bool, Duration), Fault> {
+        /// Of a warm-up until steady without a limit of its own.
+        const LIMIT: Duration = Duration::from_secs(30);
+        let mut until_steady = false;
         let (mut warmup, mut measured) = (None, None);
         let last = self.phases.len().saturating_sub(1);
         let marked = self.phases.iter().any(|phase| phase.measure);
@@ -208,8 +211,10 @@ impl Workload {
             let measure = if marked { phase.measure } else { index == last };
             let time = match &phase.end {
                 PhaseEnd::After(time) => *time,
-                // Without an end of its own the warm-up gets a fixed time; the block says whether it was enough.
-                PhaseEnd::Steady if !measure => phase.limit.unwrap_or(STEADY).min(STEADY),
+                PhaseEnd::Steady if !measure => {
+                    until_steady = true;
+                    phase.limit.unwrap_or(LIMIT)
+                }
                 PhaseEnd::Steady => return fault(phase.line, "a measured phase needs a duration"),
                 PhaseEnd::Condition(text) => return later(phase.line, &format!("until: {text}"), 3),
                 PhaseEnd::Action => return later(phase.line, "action", 3),
@@ -219,7 +224,11 @@ impl Workload {
                 return later(phase.line, "more than a warm-up and one measured phase", 3);
             }
         }
-        Ok((warmup.unwrap_or(Duration::from_secs(2)), measured.unwrap_or(Duration::from_secs(10))))
+        Ok((
+            warmup.unwrap_or(Duration::from_secs(2)),
+            until_steady,
+            measured.unwrap_or(Duration::from_secs(10)),
+        ))
     }
 
     fn load_producers(&self, record_bytes: u32, folder: &Path) -> Result<load::Producers, Fault> {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::block::{self, Surroundings};
 use super::cell::{Collected, Roof};
 use super::cores::{Cores, core_list};
+use super::durability::{Durability, Seen};
 use super::exit::{Exit, Failure};
 use super::interrupt;
 use super::limits;
@@ -23,7 +24,7 @@ use super::live::Live;
 use super::page_cache;
 use super::plan::{CellSpec, Windows};
 use super::sampler::Device;
-use super::subject::{Durability, Kind, Recipe, Subject};
+use super::subject::{Kind, Recipe, Subject};
 use crate::reactor::{pin, process};
 use crate::report::figures;
 use crate::report::folder::Folder;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub windows: Windows,
     pub repeat: u64,
     pub workloads: Vec<run::Workload>,
+    /// Where the rig's tests of itself wrote their result.
+    pub self_tests: Option<PathBuf>,
 }
 
 pub struct Session<'a> {
@@ -73,6 +76,8 @@ pub struct Session<'a> {
     unverified: bool,
     /// The subject ended a connection.
     broken: bool,
+    /// Flushes did not bear the durability class out.
+    undurable: bool,
     /// Cells that are void or client-bound: what `--strict` looks at.
     doubtful: u64,
     live: &'a mut dyn Live,
@@ -97,6 +102,7 @@ impl<'a> Session<'a> {
         };
         verdict::flags_of_the_machine(&mut run, &environment, &settings);
         run.environment = environment;
+        run.self_tests = settings.self_tests.as_deref().and_then(super::self_tests::read);
         // The main thread samples; it must not do so on the broker's core. A core that is neither's is best.
         let usable = pin::usable_cores();
         let spare: Vec<usize> = usable
@@ -119,6 +125,7 @@ impl<'a> Session<'a> {
             missed_slo: false,
             unverified: false,
             broken: false,
+            undurable: false,
             doubtful: 0,
             live,
         })
@@ -343,22 +350,30 @@ impl<'a> Session<'a> {
             self.flag("system calls not counted: the subject's process is not known");
             return Ok(());
         }
-        let counted = block::count(&mut subject, collected.spec(), self.position, window);
+        let counted = block::count(&mut subject, collected.spec(), self.position, window, &self.device);
         self.position += 1;
         subject.stop();
         let counted = counted?;
-        match counted.counts {
+        let fsyncs = match counted.counts {
             Ok(counts) => {
                 let counts_of = &counted.outcome.counts;
                 collected.count(counts, counts_of.acked_requests + counts_of.fetches);
-                if let (Some(fsyncs), Some(entry)) =
-                    (counts.fsyncs, self.run.subjects.iter_mut().find(|subject| subject.name == name))
-                {
-                    entry.durability.fsyncs = Some(entry.durability.fsyncs.unwrap_or(0) + fsyncs);
-                }
+                counts.fsyncs
             }
-            Err(reason) => self.flag(format!("system calls not counted: {reason}")),
-        }
+            Err(reason) => {
+                self.flag(format!("system calls not counted: {reason}"));
+                None
+            }
+        };
+        let producers = &collected.spec().load.producers;
+        let seen = Seen {
+            window: Duration::from_nanos(counted.outcome.window_ns),
+            acked_requests: counted.outcome.counts.acked_requests,
+            requests_per_flush_max: u64::from(producers.connections) * u64::from(producers.in_flight),
+            fsyncs,
+            device_flushes: counted.device_flushes,
+        };
+        self.judge_durability(&name, &seen);
         Ok(())
     }
 

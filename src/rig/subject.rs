@@ -13,6 +13,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::durability::Durability;
 use super::interrupt;
 use crate::reactor::process::{self, Signal};
 
@@ -60,54 +61,6 @@ impl FromStr for Kind {
             _ => Err(format!(
                 "{text}: a subject is ringdaw, null-broker[:VARIANT], HOST:PORT, or a command that contains {{port}}"
             )),
-        }
-    }
-}
-
-/// What an acknowledgement promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    PageCache,
-    IntervalMs(u64),
-    Sync,
-}
-
-impl FromStr for Durability {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Durability, String> {
-        match text {
-            "page-cache" => Ok(Durability::PageCache),
-            "sync" => Ok(Durability::Sync),
-            _ => {
-                let ms = text.strip_prefix("interval:").and_then(|ms| ms.parse().ok()).filter(|ms| *ms > 0);
-                ms.map(Durability::IntervalMs)
-                    .ok_or_else(|| format!("{text}: page-cache, interval:MS or sync"))
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Durability {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Durability::PageCache => f.write_str("page-cache"),
-            Durability::IntervalMs(ms) => write!(f, "interval:{ms}"),
-            Durability::Sync => f.write_str("sync"),
-        }
-    }
-}
-
-impl Durability {
-    /// Kafka's own settings for the class: every broker that speaks the protocol understands them.
-    fn properties(self) -> Vec<(&'static str, String)> {
-        match self {
-            Durability::PageCache => Vec::new(),
-            Durability::IntervalMs(ms) => vec![
-                ("log.flush.interval.ms", ms.to_string()),
-                ("log.flush.scheduler.interval.ms", ms.to_string()),
-            ],
-            Durability::Sync => vec![("log.flush.interval.messages", "1".to_owned())],
         }
     }
 }
@@ -461,14 +414,6 @@ mod tests {
         assert_eq!("h:9092".parse(), Ok(Kind::Address("h:9092".to_owned())));
         assert_eq!("x --port {port}".parse(), Ok(Kind::Command("x --port {port}".to_owned())));
         assert!("redpanda".parse::<Kind>().unwrap_err().contains("HOST:PORT"));
-    }
-
-    #[test]
-    fn a_durability_class_survives_its_text() {
-        for text in ["page-cache", "interval:250", "sync"] {
-            assert_eq!(text.parse::<Durability>().unwrap().to_string(), text);
-        }
-        assert!("interval:0".parse::<Durability>().is_err());
     }
 
     #[test]

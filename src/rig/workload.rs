@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{self, Fault, Key, Node, Value, fault, nearest};
+use super::durability::Durability;
 use super::plan::{self, Comparison, Point, Slo, SloMetric};
-use super::subject::Durability;
 use super::value::{
     BYTE_UNITS, COUNT_UNITS, Fields, Located, Rate, bytes32, count32, duration, duration_of, flag, fraction,
     list, one_of, properties, rate, rate_of, scaled, text, whole,

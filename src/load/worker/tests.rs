@@ -169,7 +169,7 @@ fn paused(arrivals: Arrivals) -> (Total, Vec<Part>, u64) {
         produce_version: 7,
         fetch_version: 11,
         start: OnceLock::from(Instant(ZERO_NS)),
-        window_start_ns: 0,
+        window_start_ns: AtomicU64::new(0),
         window_end_ns: AtomicU64::new(10 * SECOND_NS),
         cut: AtomicBool::new(false),
         give_up: AtomicBool::new(false),

@@ -4,6 +4,7 @@ use super::{Session, Settings};
 use crate::report::figures;
 use crate::report::run::{self, Cell, Comparison, Role, Run};
 use crate::rig::cell::Collected;
+use crate::rig::durability::{Durability, Seen};
 use crate::rig::exit::{Exit, Failure};
 
 impl Session<'_> {
@@ -31,6 +32,37 @@ impl Session<'_> {
         });
     }
 
+    /// Holds what a counting window saw against the class that the subject claims.
+    pub(super) fn judge_durability(&mut self, subject: &str, seen: &Seen) {
+        let class = self.settings.durability;
+        let kept = class.is_kept(seen);
+        let Some(entry) = self.run.subjects.iter_mut().find(|entry| entry.name == subject) else { return };
+        let durability = &mut entry.durability;
+        if let Some(fsyncs) = seen.fsyncs {
+            durability.fsyncs = Some(durability.fsyncs.unwrap_or(0) + fsyncs);
+        }
+        // One window that refutes the class is enough; one that says nothing changes nothing.
+        durability.verified = match (durability.verified, kept) {
+            (before, None) => before,
+            (before, Some(kept)) => Some(before.unwrap_or(true) && kept),
+        };
+        if kept == Some(false) {
+            self.undurable = true;
+            let count = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+            let verdict = format!(
+                "NOT VALID: {subject} claims {class} and acknowledged {} requests with {} flush calls and {} device flushes",
+                seen.acked_requests,
+                count(seen.fsyncs),
+                count(seen.device_flushes),
+            );
+            if !self.run.verdicts.contains(&verdict) {
+                self.run.verdicts.push(verdict);
+            }
+        } else if kept.is_none() && class != Durability::PageCache {
+            self.flag(format!("durability {class}: declared, not verified"));
+        }
+    }
+
     /// 3 before 5 before 4 before 1; an interruption says nothing about the rest.
     pub(super) fn exit(&self, failure: Option<&Failure>) -> Exit {
         if self.unverified {
@@ -39,13 +71,23 @@ impl Session<'_> {
         match failure.map(|failure| failure.exit) {
             Some(exit) => exit,
             None if self.broken => Exit::SubjectFailed,
+            None if self.undurable || self.self_tests_failed() => Exit::NotValid,
             None if self.settings.strict && self.doubtful > 0 => Exit::NotValid,
             None if self.missed_slo => Exit::SloMissed,
             None => Exit::Done,
         }
     }
 
+    fn self_tests_failed(&self) -> bool {
+        self.run.self_tests.as_ref().is_some_and(|tests| tests.failed.is_some_and(|failed| failed > 0))
+    }
+
     pub(super) fn verdicts(&mut self) {
+        if self.self_tests_failed() {
+            let verdict =
+                "NOT VALID: the rig fails its own self-tests (tests/rig.rs); nothing here is to be published";
+            self.run.verdicts.insert(0, verdict.to_owned());
+        }
         if self.unverified {
             let first = self.run.verification.first_anomalies.first().map(anomaly_text).unwrap_or_default();
             self.run.verdicts.insert(0, format!("FAIL: verification found anomalies; the first: {first}"));
