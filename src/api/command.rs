@@ -91,6 +91,8 @@ pub struct ProducedPart {
     pub error: ErrorCode,
     /// What is wrong, for versions that carry it.
     pub message: Option<String>,
+    /// Records that break a rule of the topic: place in the batch and what is wrong (KIP-467).
+    pub record_errors: Vec<(i32, &'static str)>,
     /// First offset of the batch; -1 on error.
     pub base_offset: Offset,
     /// ms since 1970 when the topic stamps append time, else -1.
@@ -105,6 +107,7 @@ impl ProducedPart {
             entry,
             error,
             message,
+            record_errors: Vec::new(),
             base_offset: Offset(-1),
             log_append_time_ms: -1,
             log_start_offset: Offset(-1),
@@ -154,6 +157,8 @@ pub struct Fetch {
     pub read_committed: bool,
     /// The only owner asked: it decides by itself when there is enough.
     pub alone: bool,
+    /// A first batch larger than the limits is given all the same (KIP-74; from version 3 on).
+    pub at_least_one: bool,
 }
 
 /// Bytes of whole batches.

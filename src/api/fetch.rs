@@ -5,12 +5,14 @@
 //! time is up, all are asked to answer.
 
 use crate::api::command::{Command, Fetch, FetchSetId, Fetched, FetchedPart, Piece, Records, ReplyTo};
-use crate::api::fetch_session::{FetchSet, Opened, Sessions};
+use crate::api::fetch_session::{Entry, FetchSet, Opened, Sessions};
 use crate::clock::Instant;
 use crate::config::FetchEngine;
+use crate::config::CompressionType;
 use crate::ids::{Offset, ReactorId};
 use crate::metadata::Image;
 use crate::reactor::Disk;
+use crate::wire::convert::Converter;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::header::{RequestHeader, put_response};
 use crate::wire::message::Message;
@@ -32,6 +34,14 @@ pub fn copy_bytes_max(engine: FetchEngine) -> u32 {
         FetchEngine::Sendfile => 0,
     }
 }
+/// Versions below get nothing where the first batch is larger than they allow.
+const AT_LEAST_ONE_VERSION: i16 = 3;
+/// Versions below get records in the formats before magic 2.
+const MAGIC_2_VERSION: i16 = 4;
+/// Versions below get magic 0.
+const MAGIC_1_VERSION: i16 = 2;
+/// Versions below get nothing of a topic that keeps zstd.
+const ZSTD_VERSION: i16 = 10;
 
 /// The set a pending fetch reads by.
 #[derive(Debug)]
@@ -138,6 +148,7 @@ pub fn start(
                 max_bytes,
                 read_committed: request.isolation_level == 1,
                 alone: owners.len() == 1,
+                at_least_one: header.version >= AT_LEAST_ONE_VERSION,
             }),
         ));
     }
@@ -206,6 +217,8 @@ impl PendingFetch {
         mut self,
         sessions: &mut Sessions,
         copy_bytes_max: u32,
+        image: &Image,
+        converter: &mut Converter,
         disk: &dyn Disk,
     ) -> std::io::Result<Vec<Piece>> {
         let mut alone;
@@ -240,6 +253,11 @@ impl PendingFetch {
         if self.owners.len() > 1 {
             // Several owners were each allowed the whole size: what is too much is left for the next request.
             limit(&mut self.parts, self.max_bytes);
+        }
+        if self.version < ZSTD_VERSION {
+            for part in &mut self.parts {
+                for_old_client(part, self.version, set.entry(part.entry), image, converter, disk)?;
+            }
         }
         self.parts.sort_by(|a, b| set.entry(a.entry).topic.cmp(&set.entry(b.entry).topic));
 
@@ -288,6 +306,56 @@ impl PendingFetch {
         put_response(&mut out, self.version, self.correlation_id, &response);
         out
     }
+}
+
+/// Gives one part the form that a client of an old version understands, or tells it that there is none.
+fn for_old_client(
+    part: &mut FetchedPart,
+    version: i16,
+    entry: &Entry,
+    image: &Image,
+    converter: &mut Converter,
+    disk: &dyn Disk,
+) -> std::io::Result<()> {
+    let Some(topic) = image.topic(&entry.topic).filter(|_| part.error == ErrorCode::None) else {
+        return Ok(());
+    };
+    let magic = i8::from(version >= MAGIC_1_VERSION);
+    let refusal = if topic.config.compression_type == CompressionType::Zstd {
+        Some(ErrorCode::UnsupportedCompressionType)
+    } else if version < MAGIC_2_VERSION && !topic.config.message_downconversion_enable {
+        Some(ErrorCode::UnsupportedVersion)
+    } else if version < MAGIC_2_VERSION && part.records.length() > 0 {
+        let stored = match std::mem::replace(&mut part.records, Records::None) {
+            Records::Bytes(bytes) => bytes,
+            Records::Place { file, position, length } => {
+                let mut bytes = vec![0; length as usize];
+                let count = disk.read_full_at(&file, position, &mut bytes)?;
+                bytes.truncate(count);
+                bytes
+            }
+            Records::None => Vec::new(),
+        };
+        let mut converted = Vec::with_capacity(stored.len());
+        match converter.for_old_reader(&stored, magic as u8, entry.offset().0, &mut converted) {
+            Ok(()) => {
+                part.records = Records::Bytes(converted);
+                None
+            }
+            Err(error) => {
+                tracing::debug!(topic = %entry.topic, partition = entry.partition, offset = entry.offset().0, %error, "records have no older form");
+                Some(error.code())
+            }
+        }
+    } else {
+        None
+    };
+    if let Some(error) = refusal {
+        part.error = error;
+        part.aborted = Some(Vec::new());
+        part.records = Records::None;
+    }
+    Ok(())
 }
 
 /// Drops the records of the last parts beyond `max_bytes`; the first part with records always stays (KIP-74).

@@ -32,6 +32,13 @@ pub struct Entry {
     live: bool,
 }
 
+impl Entry {
+    /// Where its client reads.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+}
+
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct NameKey(Arc<str>, i32);
 

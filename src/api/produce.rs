@@ -1,25 +1,29 @@
 //! Produce: who appends what, and what the client is told (contract 1.3, 2.4, 2.6).
 //!
 //! In: a whole frame, whose batches are checked here, while their bytes are in the cache. Out: one command per owner with
-//! the batches cut out of the frame, and, when all owners have answered, the response. Records are not decoded.
+//! the batches cut out of the frame, and, when all owners have answered, the response. Records are not decoded unless
+//! the topic's settings ask for it, which is decided once per batch from its header (`wire::convert`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::api::command::{Produce, ProducePart, Produced, ProducedPart, ReplyTo};
-use crate::clock::Instant;
+use crate::clock::{Instant, WallMs};
+use crate::config::{CompressionType, TimestampType, TopicConfig};
 use crate::ids::{Offset, ReactorId};
 use crate::metadata::Image;
 use crate::reactor::Lease;
-use crate::wire::batch;
+use crate::wire::batch::{self, BatchHeader};
+use crate::wire::compression::Codec;
+use crate::wire::convert::{Accepted, Converter, Rejection, TopicRules};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::header::{RequestHeader, put_response};
 use crate::wire::message::Message;
 use crate::wire::message::produce::{
-    ProduceRequest, ProduceResponse, ProduceResponsePartitionResponse, ProduceResponseResult,
+    ProduceRequest, ProduceResponse, ProduceResponsePartitionResponse, ProduceResponseRecordError,
+    ProduceResponseResult,
 };
 use crate::wire::primitive::{DecodeError, Reader};
-use crate::wire::version::Support;
 
 /// A produce request whose owners have not all answered.
 #[derive(Debug)]
@@ -47,11 +51,13 @@ pub struct Started {
 }
 
 /// What the loop knows about the request.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
     pub reply_to: ReplyTo,
     pub peer: std::net::SocketAddr,
     pub now: Instant,
+    /// The time that producers' timestamps are measured against; asked for by few topics.
+    pub wall: &'a dyn Fn() -> WallMs,
 }
 
 /// What of the header outlives the frame being cut.
@@ -59,16 +65,11 @@ pub struct Context {
 pub struct Facts {
     version: i16,
     correlation_id: i32,
-    refused: bool,
 }
 
 impl Facts {
     pub fn of(header: &RequestHeader<'_>) -> Facts {
-        Facts {
-            version: header.version,
-            correlation_id: header.correlation_id,
-            refused: header.support() == Support::Refused,
-        }
+        Facts { version: header.version, correlation_id: header.correlation_id }
     }
 }
 
@@ -78,11 +79,12 @@ pub fn start(
     frame: &mut Lease,
     body: usize,
     image: &Image,
-    context: Context,
+    converter: &mut Converter,
+    context: Context<'_>,
 ) -> Result<Started, DecodeError> {
     let version = facts.version;
     let base = frame.as_ptr() as usize;
-    let mut cuts: Vec<(ReactorId, u32, u32, usize, usize)> = Vec::new();
+    let mut cuts: Vec<(ReactorId, u32, u32, usize, usize, Accepted)> = Vec::new();
     let pending;
     let deadline;
     {
@@ -93,13 +95,7 @@ pub fn start(
         let mut topics = Vec::with_capacity(request.topic_data.len());
         let mut answers = Vec::with_capacity(request.topic_data.len());
         let transactional = request.transactional_id.is_some();
-        let refused = if !matches!(request.acks, -1..=1) {
-            Some((ErrorCode::InvalidRequiredAcks, None))
-        } else if facts.refused {
-            Some((ErrorCode::UnsupportedVersion, None))
-        } else {
-            None
-        };
+        let acks_known = matches!(request.acks, -1..=1);
         for topic in request.topic_data.iter() {
             let known = image.topic(topic.name);
             let name = known.map_or_else(|| Arc::from(topic.name), |topic| Arc::clone(&topic.name));
@@ -107,21 +103,32 @@ pub fn start(
             for data in topic.partition_data.iter() {
                 let entry = answers.len() as u32;
                 let home = known.and_then(|topic| topic.partition(data.index)?.home);
-                let checked = match &refused {
-                    Some((error, message)) => Err((*error, message.clone())),
-                    None => check(data.records, version, transactional),
+                let (Some(topic), Some(home), true) = (known, home, acks_known) else {
+                    let error = if acks_known {
+                        ErrorCode::UnknownTopicOrPartition
+                    } else {
+                        ErrorCode::InvalidRequiredAcks
+                    };
+                    answers.push(Some(ProducedPart::refused(entry, error, None)));
+                    partitions.push(data.index);
+                    continue;
                 };
-                answers.push(match (home, checked) {
-                    (_, Err((error, message))) => Some(ProducedPart::refused(entry, error, message)),
-                    (None, Ok(_)) => {
-                        Some(ProducedPart::refused(entry, ErrorCode::UnknownTopicOrPartition, None))
-                    }
-                    (Some(home), Ok(records)) => {
-                        let start = records.as_ptr() as usize - base;
-                        cuts.push((home.reactor, home.slot, entry, start, start + records.len()));
-                        None
-                    }
-                });
+                let records = data.records.unwrap_or_default();
+                answers.push(
+                    match check(records, version, transactional, &topic.config, converter, context.wall) {
+                        Ok(Some(accepted)) => {
+                            let start = records.as_ptr() as usize - base;
+                            let end = start + records.len();
+                            cuts.push((home.reactor, home.slot, entry, start, end, accepted));
+                            None
+                        }
+                        Ok(None) => Some(ProducedPart::refused(entry, ErrorCode::None, None)),
+                        Err(Rejection { code, message, records }) => Some(ProducedPart {
+                            record_errors: records,
+                            ..ProducedPart::refused(entry, code, Some(message))
+                        }),
+                    },
+                );
                 partitions.push(data.index);
             }
             topics.push(Topic { name, partitions });
@@ -138,10 +145,15 @@ pub fn start(
     let mut started = Started { pending, commands: Vec::new() };
     // The records stand in the frame in the order of the request, so the cuts ascend.
     let mut taken = 0;
-    for (reactor, slot, entry, from, to) in cuts {
+    for (reactor, slot, entry, from, to, accepted) in cuts {
         drop(frame.split_to(from - taken));
-        let batch = frame.split_to(to - from);
+        let mut batch = frame.split_to(to - from);
         taken = to;
+        match accepted {
+            Accepted::AsSent => {}
+            Accepted::NewestTimestamp(newest) => batch::stamp_create_time(&mut batch, newest),
+            Accepted::Rewritten(bytes) => batch = bytes.into(),
+        }
         let part = ProducePart { entry, slot, batch };
         match started.commands.iter_mut().find(|(owner, _)| *owner == reactor) {
             Some((_, command)) => command.parts.push(part),
@@ -161,29 +173,83 @@ pub fn start(
     Ok(started)
 }
 
-/// Everything about a partition's records that needs neither the topic's settings nor the log.
+/// The usual topic: each batch stays as it came.
+fn asks_nothing_of_records(config: &TopicConfig) -> bool {
+    const ANY: u64 = i64::MAX as u64;
+    config.compression_type == CompressionType::Producer
+        && !config.cleanup_policy.compact
+        && config.message_timestamp_before_max_ms >= ANY
+        && config.message_timestamp_after_max_ms >= ANY
+}
+
+/// What the topic's settings ask of a batch.
+fn topic_rules(config: &TopicConfig, wall: WallMs) -> TopicRules {
+    let bound = |ms: u64| i64::try_from(ms).ok().filter(|ms| *ms < i64::MAX);
+    let (codec, level) = match config.compression_type {
+        CompressionType::Producer => (None, None),
+        CompressionType::Uncompressed => (Some(Codec::None), None),
+        CompressionType::Gzip => (Some(Codec::Gzip), Some(config.compression_gzip_level)),
+        CompressionType::Snappy => (Some(Codec::Snappy), None),
+        CompressionType::Lz4 => (Some(Codec::Lz4), None),
+        CompressionType::Zstd => (Some(Codec::Zstd), Some(config.compression_zstd_level)),
+    };
+    TopicRules {
+        codec,
+        level,
+        key_required: config.cleanup_policy.compact,
+        log_append_time: config.message_timestamp_type == TimestampType::LogAppendTime,
+        timestamp_min: bound(config.message_timestamp_before_max_ms)
+            .map_or(i64::MIN, |ms| wall.0.saturating_sub(ms)),
+        timestamp_max: bound(config.message_timestamp_after_max_ms)
+            .map_or(i64::MAX, |ms| wall.0.saturating_add(ms)),
+        batch_bytes_max: config.max_message_bytes as usize,
+    }
+}
+
+/// The first version of Produce that carries batches of magic 2 and nothing else.
+const BATCHES_ONLY_VERSION: i16 = 3;
+
+/// Everything about a partition's records that does not need the log. `None`: nothing to append and nothing wrong.
 fn check(
-    records: Option<&[u8]>,
+    records: &[u8],
     version: i16,
     transactional: bool,
-) -> Result<&[u8], (ErrorCode, Option<String>)> {
-    let records = records.unwrap_or_default();
-    if records.is_empty() {
-        return Err((
+    config: &TopicConfig,
+    converter: &mut Converter,
+    wall: &dyn Fn() -> WallMs,
+) -> Result<Option<Accepted>, Rejection> {
+    let refused = |code, message: &str| Rejection { code, message: message.to_owned(), records: Vec::new() };
+    if version < BATCHES_ONLY_VERSION {
+        if records.is_empty() {
+            return Ok(None);
+        }
+        if BatchHeader::peek(records).is_none() {
+            return Ok(converter
+                .accept_message_set(records, &topic_rules(config, wall()))?
+                .map(Accepted::Rewritten));
+        }
+    } else if records.is_empty() {
+        return Err(refused(
             ErrorCode::InvalidRecord,
-            Some("Produce requests with version 3 or later carry exactly one record batch per partition, found none".to_owned()),
+            "Produce requests with version 3 or later carry exactly one record batch per partition, found none",
         ));
     }
-    let header = batch::validate_client(records).map_err(|e| (e.code(), Some(e.to_string())))?;
-    batch::check_codec(&header, version).map_err(|e| (e.code(), Some(e.to_string())))?;
+    let header = batch::validate_client(records)?;
+    batch::check_codec(&header, version)?;
     if header.is_transactional() {
         return Err(if transactional {
-            (ErrorCode::InvalidTxnState, Some("Transactions are not served by this broker".to_owned()))
+            refused(ErrorCode::InvalidTxnState, "Transactions are not served by this broker")
         } else {
-            (ErrorCode::TransactionalIdAuthorizationFailed, None)
+            refused(
+                ErrorCode::TransactionalIdAuthorizationFailed,
+                "a transactional batch in a request without a transactional id",
+            )
         });
     }
-    Ok(records)
+    if asks_nothing_of_records(config) && !header.is_log_append_time() {
+        return Ok(Some(Accepted::AsSent));
+    }
+    converter.accept(records, &header, &topic_rules(config, wall())).map(Some)
 }
 
 impl PendingProduce {
@@ -229,6 +295,14 @@ impl PendingProduce {
                             base_offset: part.base_offset.0,
                             log_append_time_ms: part.log_append_time_ms,
                             log_start_offset: part.log_start_offset.0,
+                            record_errors: part
+                                .record_errors
+                                .iter()
+                                .map(|(batch_index, what)| ProduceResponseRecordError {
+                                    batch_index: *batch_index,
+                                    batch_index_error_message: Some(Cow::Borrowed(*what)),
+                                })
+                                .collect(),
                             error_message: part.message.as_deref().map(Cow::Borrowed),
                             ..Default::default()
                         },

@@ -87,8 +87,6 @@ pub enum Part {
     Quotas,
     ConnectionLimits,
     Compaction,
-    BrokerCompression,
-    RecordChecks,
     AppendEngines,
     MemoryBudget,
 }
@@ -103,8 +101,6 @@ impl fmt::Display for Part {
             Part::Quotas => "quotas",
             Part::ConnectionLimits => "connection limits",
             Part::Compaction => "log compaction",
-            Part::BrokerCompression => "compression by the broker",
-            Part::RecordChecks => "checks of single records",
             Part::AppendEngines => "a second way to write batches",
             Part::MemoryBudget => "a bound on the memory of all requests together",
         })

@@ -31,7 +31,7 @@ const NO_JAVA: &str = "it names a Java class, and Ringdaw loads none";
 const NO_KRAFT: &str =
     "it belongs to KRaft; Ringdaw keeps its metadata in ZooKeeper or in its own log directory";
 const NO_TIERS: &str = "Ringdaw has no tiered storage";
-const NO_OLD_FETCH: &str = "the versions of Fetch that need converted records are not served";
+const ONE_LZ4_LEVEL: &str = "lz4 compresses at one level, its fast one";
 const NO_PURGATORY: &str = "waiting requests are dropped as they end, so there is nothing to purge";
 
 const NO_QUEUE: &str =
@@ -254,16 +254,16 @@ pub const BROKER: &[Setting] = &[
     int("log.flush.start.offset.checkpoint.interval.ms", "60000").least(0).high().says("How often the log start offsets are written down."),
     flag("log.preallocate", "false").live().says("Whether a new segment reserves its space at once."),
     int("message.max.bytes", "1048588").least(0).high().live().says("The largest record batch a topic accepts."),
-    text("compression.type", "producer").high().allows(Allowed::OneOf(CODECS)).live().waits(Part::BrokerCompression).says("The codec batches are kept in; producer keeps each as it came."),
-    int("compression.gzip.level", "-1").allows(Allowed::GzipLevel).live().waits(Part::BrokerCompression).says("Level when the broker compresses with gzip."),
-    int("compression.lz4.level", "9").between(1, 17).live().waits(Part::BrokerCompression).says("Level when the broker compresses with lz4."),
-    int("compression.zstd.level", "3").between(-131072, 22).live().waits(Part::BrokerCompression).says("Level when the broker compresses with zstd."),
+    text("compression.type", "producer").high().allows(Allowed::OneOf(CODECS)).live().says("The codec batches are kept in; producer keeps each as it came."),
+    int("compression.gzip.level", "-1").allows(Allowed::GzipLevel).live().says("Level when the broker compresses with gzip."),
+    int("compression.lz4.level", "9").between(1, 17).live().nothing(ONE_LZ4_LEVEL).says("Level when the broker compresses with lz4."),
+    int("compression.zstd.level", "3").between(-131072, 22).live().says("Level when the broker compresses with zstd."),
     text("log.message.timestamp.type", "CreateTime").allows(Allowed::OneOf(TIMESTAMP_TYPES)).live().says("Whether records keep the producer's time or get the broker's."),
-    long("log.message.timestamp.difference.max.ms", MAX_LONG).least(0).live().waits(Part::RecordChecks).says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
-    long("log.message.timestamp.before.max.ms", MAX_LONG).least(0).live().waits(Part::RecordChecks).says("How far a producer's time may lie before the broker's."),
-    long("log.message.timestamp.after.max.ms", MAX_LONG).least(0).live().waits(Part::RecordChecks).says("How far a producer's time may lie after the broker's."),
+    long("log.message.timestamp.difference.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
+    long("log.message.timestamp.before.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may lie before the broker's."),
+    long("log.message.timestamp.after.max.ms", MAX_LONG).least(0).live().says("How far a producer's time may lie after the broker's."),
     text("log.message.format.version", "3.0-IV1").allows(Allowed::Version).nothing("every record is kept in the current format, as Kafka 3 does").says("The record format of older releases."),
-    flag("log.message.downconversion.enable", "true").low().live().nothing(NO_OLD_FETCH).says("Whether old consumers get records converted to their format."),
+    flag("log.message.downconversion.enable", "true").low().live().says("Whether old consumers get records converted to their format."),
     long("log.initial.task.delay.ms", "30000").least(0).low().internal().says("How long after start the first housekeeping runs."),
     long("log.dir.failure.timeout.ms", "30000").least(1).low().nothing(NO_KRAFT).says("How long a failed log directory may go unreported."),
     int("min.insync.replicas", "1").least(1).high().live().waits(Part::Cluster).says("How many replicas must be in sync for acks=all to succeed."),
@@ -575,10 +575,10 @@ pub const BROKER: &[Setting] = &[
 #[rustfmt::skip] // as above
 pub const TOPIC: &[Setting] = &[
     list("cleanup.policy", "delete").allows(Allowed::EachOf(POLICIES)).same_as(&["log.cleanup.policy"]).says("Whether old segments are deleted, compacted, or both."),
-    text("compression.type", "producer").allows(Allowed::OneOf(CODECS)).same_as(&["compression.type"]).waits(Part::BrokerCompression).says("The codec batches are kept in; producer keeps each as it came."),
-    int("compression.gzip.level", "-1").allows(Allowed::GzipLevel).same_as(&["compression.gzip.level"]).waits(Part::BrokerCompression).says("Level when the broker compresses with gzip."),
-    int("compression.lz4.level", "9").between(1, 17).same_as(&["compression.lz4.level"]).waits(Part::BrokerCompression).says("Level when the broker compresses with lz4."),
-    int("compression.zstd.level", "3").between(-131072, 22).same_as(&["compression.zstd.level"]).waits(Part::BrokerCompression).says("Level when the broker compresses with zstd."),
+    text("compression.type", "producer").allows(Allowed::OneOf(CODECS)).same_as(&["compression.type"]).says("The codec batches are kept in; producer keeps each as it came."),
+    int("compression.gzip.level", "-1").allows(Allowed::GzipLevel).same_as(&["compression.gzip.level"]).says("Level when the broker compresses with gzip."),
+    int("compression.lz4.level", "9").between(1, 17).same_as(&["compression.lz4.level"]).nothing(ONE_LZ4_LEVEL).says("Level when the broker compresses with lz4."),
+    int("compression.zstd.level", "3").between(-131072, 22).same_as(&["compression.zstd.level"]).says("Level when the broker compresses with zstd."),
     long("delete.retention.ms", "86400000").least(0).same_as(&["log.cleaner.delete.retention.ms"]).waits(Part::Compaction).says("How long compaction keeps the mark of a deleted key."),
     text("durability", "replicated").allows(Allowed::OneOf(DURABILITY)).same_as(&["durability"]).says("What an acknowledgement promises: replicated (page cache and replicas), interval, or group-commit (flushed)."),
     long("file.delete.delay.ms", "60000").least(0).same_as(&["log.segment.delete.delay.ms"]).says("How long the files of a deleted segment stay on disk."),
@@ -591,11 +591,11 @@ pub const TOPIC: &[Setting] = &[
     long("local.retention.ms", "-2").least(-2).same_as(&["log.local.retention.ms"]).nothing(NO_TIERS).says("How long a segment stays here when older ones are in a remote tier."),
     long("max.compaction.lag.ms", MAX_LONG).least(1).same_as(&["log.cleaner.max.compaction.lag.ms"]).waits(Part::Compaction).says("After how long a record must have been compacted."),
     int("max.message.bytes", "1048588").least(0).same_as(&["message.max.bytes"]).says("The largest record batch the topic accepts."),
-    flag("message.downconversion.enable", "true").low().same_as(&["log.message.downconversion.enable"]).nothing(NO_OLD_FETCH).says("Whether old consumers get records converted to their format."),
+    flag("message.downconversion.enable", "true").low().same_as(&["log.message.downconversion.enable"]).says("Whether old consumers get records converted to their format."),
     text("message.format.version", "3.0-IV1").allows(Allowed::Version).same_as(&["log.message.format.version"]).nothing("every record is kept in the current format, as Kafka 3 does").says("The record format of older releases."),
-    long("message.timestamp.after.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.after.max.ms"]).waits(Part::RecordChecks).says("How far a producer's time may lie after the broker's."),
-    long("message.timestamp.before.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.before.max.ms"]).waits(Part::RecordChecks).says("How far a producer's time may lie before the broker's."),
-    long("message.timestamp.difference.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.difference.max.ms"]).waits(Part::RecordChecks).says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
+    long("message.timestamp.after.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.after.max.ms"]).says("How far a producer's time may lie after the broker's."),
+    long("message.timestamp.before.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.before.max.ms"]).says("How far a producer's time may lie before the broker's."),
+    long("message.timestamp.difference.max.ms", MAX_LONG).least(0).same_as(&["log.message.timestamp.difference.max.ms"]).says("How far a producer's time may be from the broker's; replaced by before.max and after.max."),
     text("message.timestamp.type", "CreateTime").allows(Allowed::OneOf(TIMESTAMP_TYPES)).same_as(&["log.message.timestamp.type"]).says("Whether records keep the producer's time or get the broker's."),
     double("min.cleanable.dirty.ratio", "0.5").allows(Allowed::Fraction(0.0, 1.0)).same_as(&["log.cleaner.min.cleanable.ratio"]).waits(Part::Compaction).says("How much of a log must be uncompacted before it is compacted."),
     long("min.compaction.lag.ms", "0").least(0).same_as(&["log.cleaner.min.compaction.lag.ms"]).waits(Part::Compaction).says("How long a record is safe from compaction."),

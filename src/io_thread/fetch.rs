@@ -77,6 +77,7 @@ impl IoLoop {
             full: fetch.full,
             alone: fetch.alone,
             read_committed: fetch.read_committed,
+            at_least_one: fetch.at_least_one,
             number: self.waits,
             told_bytes: 0,
         });
@@ -144,8 +145,14 @@ impl IoLoop {
                 break;
             }
             let entry = set.entry_mut(number).clone();
-            let (part, is_cold) =
-                self.read(&entry, number, room, bytes == 0, waiting.read_committed, engine.disk());
+            let (part, is_cold) = self.read(
+                &entry,
+                number,
+                room,
+                bytes == 0 && waiting.at_least_one,
+                waiting.read_committed,
+                engine.disk(),
+            );
             let length = part.records.length() as u64;
             bytes += length;
             urgent |= part.error != ErrorCode::None;

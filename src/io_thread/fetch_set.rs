@@ -35,6 +35,7 @@ pub struct Waiting {
     pub full: bool,
     pub alone: bool,
     pub read_committed: bool,
+    pub at_least_one: bool,
     /// Tells this wait from an earlier one of the same set.
     pub number: u64,
     /// What the network loop was last told to be available, when it joins several owners.

@@ -246,6 +246,7 @@ pub(super) fn appended(
         entry,
         error: ErrorCode::None,
         message: None,
+        record_errors: Vec::new(),
         base_offset,
         log_append_time_ms: append_time_ms,
         log_start_offset: log_start,

@@ -26,6 +26,7 @@ use crate::metrics::{ThreadMetrics, Timed};
 use crate::network_thread::connection::{Connection, Pending, Receiving, Response};
 use crate::reactor::buffer::Recycler;
 use crate::reactor::{Completion, Done, Engine, Lease, Operation, Socket, Token};
+use crate::wire::convert::Converter;
 use crate::wire::header::{RequestHeader, begin_response};
 use crate::wire::primitive::Reader;
 use crate::wire::version::ApiKey;
@@ -89,6 +90,7 @@ pub struct NetworkLoop {
     connections: slab::Slab<Connection<State>>,
     generation: u32,
     sessions: Sessions,
+    converter: Converter,
     recycler: Recycler,
     /// Ranges of files up to this long are copied into their response.
     copy_bytes_max: u32,
@@ -144,6 +146,7 @@ impl NetworkLoop {
             connections: slab::Slab::new(),
             generation: 0,
             sessions: Sessions::new(id, session_slots),
+            converter: Converter::new(),
             recycler: Recycler::new(RECYCLED_BYTES_MAX),
             dirty: Vec::new(),
             commands: Vec::new(),
@@ -382,11 +385,13 @@ impl NetworkLoop {
         let image = self.image.load();
         match key {
             ApiKey::Produce => {
-                let context = produce::Context { reply_to, peer: connection.peer, now };
+                let wall = || engine.wall();
+                let context = produce::Context { reply_to, peer: connection.peer, now, wall: &wall };
                 let body = reader.position();
                 let facts = produce::Facts::of(&header);
                 let produce::Started { pending: state, commands } =
-                    produce::start(facts, &mut frame, body, image, context).map_err(at)?;
+                    produce::start(facts, &mut frame, body, image, &mut self.converter, context)
+                        .map_err(at)?;
                 let complete = state.is_complete();
                 connection.requests.push_back(pending(State::Produce(state)));
                 self.commands.extend(commands.into_iter().map(|(to, c)| (to, Command::Produce(c))));
@@ -547,14 +552,22 @@ impl NetworkLoop {
                 state.encode(&mut out);
                 Response::Pieces(vec![Piece::Bytes(out)])
             }
-            State::Fetch(state) => match state.encode(&mut self.sessions, self.copy_bytes_max, engine.disk())
-            {
-                Ok(pieces) => Response::Pieces(pieces),
-                Err(e) => {
-                    tracing::error!(peer = %connection.peer, error = %e, "a range to send could not be read");
-                    Response::Close
+            State::Fetch(state) => {
+                let (image, converter) = (self.image.load(), &mut self.converter);
+                match state.encode(
+                    &mut self.sessions,
+                    self.copy_bytes_max,
+                    image,
+                    converter,
+                    engine.disk(),
+                ) {
+                    Ok(pieces) => Response::Pieces(pieces),
+                    Err(e) => {
+                        tracing::error!(peer = %connection.peer, error = %e, "a range to send could not be read");
+                        Response::Close
+                    }
                 }
-            },
+            }
             State::Control | State::Done => return,
         };
         self.respond(slot, number, response);

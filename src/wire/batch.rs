@@ -391,6 +391,18 @@ pub fn stamp_create_time(batch: &mut [u8], max_timestamp: i64) {
     }
 }
 
+/// Makes a whole batch of a header and records that are compressed with another codec than it says: length, codec, newest
+/// producer timestamp, CRC.
+pub fn restamp(batch: &mut [u8], codec: Codec, max_timestamp: i64) {
+    let length = (batch.len() - LENGTH_END) as i32;
+    batch[8..LENGTH_END].copy_from_slice(&length.to_be_bytes());
+    let attributes = i16::from_be_bytes([batch[21], batch[22]]);
+    let attributes = attributes & !(CODEC_BITS | LOG_APPEND_TIME) | codec as i16;
+    batch[21..23].copy_from_slice(&attributes.to_be_bytes());
+    batch[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    seal(batch);
+}
+
 /// Stamps the producer's fields; the caller seals the batch when it has changed all it wants to.
 pub fn stamp_producer(batch: &mut [u8], producer_id: i64, producer_epoch: i16, base_sequence: i32) {
     batch[43..51].copy_from_slice(&producer_id.to_be_bytes());

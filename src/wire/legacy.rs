@@ -13,12 +13,14 @@
 //! | then   | key, value   | 0, 1  | each i32 length, -1 null, and its bytes; compressed: the value   |
 //! |        |              |       | holds entries, whose offsets are absolute (0) or relative (1)    |
 
-use crate::checksum::crc32;
+use crate::checksum::{crc32, xxh32};
 use crate::wire::batch::{BatchError, LENGTH_END, MAGIC_AT, front};
-use crate::wire::compression::{Codec, CompressionError, Decompressor};
+use crate::wire::compression::{Codec, CompressionError, Decompressor, compress};
+use crate::wire::error_code::ErrorCode;
 
 const ATTRIBUTES_AT: usize = 17;
-const LOG_APPEND_TIME: u8 = 0x08;
+/// In the attributes of magic 1.
+pub const LOG_APPEND_TIME: u8 = 0x08;
 
 /// Key and value of a message, each of which may be null.
 pub type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
@@ -48,6 +50,23 @@ pub enum LegacyError {
     Batch(#[from] BatchError),
     #[error(transparent)]
     Compression(#[from] CompressionError),
+}
+
+impl LegacyError {
+    /// What the client is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            LegacyError::Crc { .. } => ErrorCode::CorruptMessage,
+            LegacyError::Batch(error) => error.code(),
+            LegacyError::Compression(error) => error.code(),
+            LegacyError::FieldLength
+            | LegacyError::Codec { .. }
+            | LegacyError::NoValue
+            | LegacyError::Empty
+            | LegacyError::Nested
+            | LegacyError::MixedMagic { .. } => ErrorCode::InvalidRecord,
+        }
+    }
 }
 
 /// One message, whether it stood alone or inside a compressed entry.
@@ -183,6 +202,69 @@ impl<'a> LegacyEntry<'a> {
     }
 }
 
+/// Appends one entry. `timestamp` and `LOG_APPEND_TIME` exist in magic 1 only.
+pub fn put_entry(out: &mut Vec<u8>, magic: u8, attributes: u8, message: &LegacyMessage<'_>) {
+    let start = out.len();
+    out.extend_from_slice(&message.offset.to_be_bytes());
+    out.extend_from_slice(&[0; 8]); // size and CRC, below
+    out.push(magic);
+    out.push(attributes);
+    if magic == 1 {
+        out.extend_from_slice(&message.timestamp.to_be_bytes());
+    }
+    for field in [message.key, message.value] {
+        match field {
+            Some(bytes) => {
+                out.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+                out.extend_from_slice(bytes);
+            }
+            None => out.extend_from_slice(&(-1i32).to_be_bytes()),
+        }
+    }
+    let size = (out.len() - start - LENGTH_END) as i32;
+    out[start + 8..start + LENGTH_END].copy_from_slice(&size.to_be_bytes());
+    let crc = crc32(&out[start + MAGIC_AT..]);
+    out[start + LENGTH_END..start + MAGIC_AT].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// A compressed entry in the making: the entries inside, and what the one around them has to know.
+#[derive(Debug, Default)]
+pub struct Compressed {
+    first_offset: Option<i64>,
+    last_offset: i64,
+    newest: i64,
+}
+
+impl Compressed {
+    /// Appends one message to the entries inside.
+    pub fn put(&mut self, inner: &mut Vec<u8>, magic: u8, attributes: u8, message: LegacyMessage<'_>) {
+        let is_first = self.first_offset.is_none();
+        let first = *self.first_offset.get_or_insert(message.offset);
+        self.last_offset = message.offset;
+        self.newest = if is_first { message.timestamp } else { self.newest.max(message.timestamp) };
+        // Offsets inside are absolute in magic 0 and count from the first one in magic 1.
+        let offset = if magic == 1 { message.offset.wrapping_sub(first) } else { message.offset };
+        put_entry(inner, magic, attributes, &LegacyMessage { offset, ..message });
+    }
+
+    /// Appends the entry around them; nothing where there is none inside.
+    pub fn finish(self, out: &mut Vec<u8>, magic: u8, codec: Codec, log_append_time: bool, inner: &[u8]) {
+        if self.first_offset.is_none() {
+            return;
+        }
+        let mut value = Vec::with_capacity(inner.len() / 2 + 64);
+        compress(codec, None, inner, &mut value);
+        if magic == 0 && codec == Codec::Lz4 {
+            // Readers of that age compute it over the frame's magic too.
+            value[6] = (xxh32(&value[..6]) >> 8) as u8;
+        }
+        let time = if log_append_time && magic == 1 { LOG_APPEND_TIME } else { 0 };
+        let (offset, timestamp) = (self.last_offset, self.newest);
+        let message = LegacyMessage { offset, timestamp, key: None, value: Some(&value) };
+        put_entry(out, magic, codec as u8 | time, &message);
+    }
+}
+
 /// The entries of a message set whose bytes are all there.
 fn entries(mut set: &[u8]) -> impl Iterator<Item = Result<LegacyEntry<'_>, LegacyError>> {
     std::iter::from_fn(move || {
@@ -211,20 +293,11 @@ fn entries(mut set: &[u8]) -> impl Iterator<Item = Result<LegacyEntry<'_>, Legac
 mod tests {
     use super::*;
     use crate::wire::batch::{Batch, batches};
-    use crate::wire::compression::compress;
 
     fn entry(magic: u8, attributes: u8, offset: i64, timestamp: i64, value: &[u8]) -> Vec<u8> {
-        let mut message = vec![magic, attributes];
-        if magic == 1 {
-            message.extend(timestamp.to_be_bytes());
-        }
-        message.extend((-1i32).to_be_bytes());
-        message.extend((value.len() as i32).to_be_bytes());
-        message.extend(value);
-        let mut out = offset.to_be_bytes().to_vec();
-        out.extend((message.len() as i32 + 4).to_be_bytes());
-        out.extend(crc32(&message).to_be_bytes());
-        out.extend(message);
+        let mut out = Vec::new();
+        let message = LegacyMessage { offset, timestamp, key: None, value: Some(value) };
+        put_entry(&mut out, magic, attributes, &message);
         out
     }
 

@@ -6,12 +6,13 @@
 //!
 //! The way of a request: `frame` cuts the stream, `header` says which API it is, `version` whether we speak it,
 //! `message` has its fields (of `primitive` types, arrays in place), `error_code` the answer when it fails. The way of a
-//! batch: `batch` checks and stamps it, `record` looks inside where that is asked for, `compression` opens it; `legacy`
-//! reads what brokers before 0.11 wrote, `batch_builder` makes batches for tools and tests.
+//! batch: `batch` checks and stamps it, `record` looks inside where that is asked for, `compression` opens it, `convert`
+//! gives it another form; `legacy` reads what brokers before 0.11 wrote, `batch_builder` makes batches for tools and tests.
 pub mod array;
 pub mod batch;
 pub mod batch_builder;
 pub mod compression;
+pub mod convert;
 pub mod error_code;
 pub mod frame;
 pub mod header;

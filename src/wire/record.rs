@@ -290,6 +290,8 @@ pub struct RecordFacts {
     pub max_timestamp_index: i32,
     /// Bytes of the records when they are not compressed.
     pub plain_bytes: usize,
+    /// The offset deltas are 0, 1, 2 and so on.
+    pub offsets_count_up: bool,
 }
 
 /// Why a batch is refused for its records.
@@ -329,13 +331,41 @@ pub fn validate(
         .ok_or(unreadable(RecordError::Truncated { index: 0 }))?;
     let source =
         decompressor.start(codec, body, rules.output_max).map_err(|error| unreadable(error.into()))?;
+    validate_from(source, header, rules)
+}
+
+/// As `validate`, for records that are decompressed already.
+pub fn validate_plain(
+    plain: &[u8],
+    header: &BatchHeader,
+    rules: &RecordRules,
+    decompressor: &mut Decompressor,
+) -> Result<RecordFacts, RecordRejection> {
+    let source = decompressor
+        .start(Codec::None, plain, plain.len())
+        .map_err(|error| RecordRejection::Unreadable(error.into()))?;
+    validate_from(source, header, rules)
+}
+
+fn validate_from(
+    source: Decompression<'_, '_>,
+    header: &BatchHeader,
+    rules: &RecordRules,
+) -> Result<RecordFacts, RecordRejection> {
+    let unreadable = RecordRejection::Unreadable;
     let mut walk = Walk { source, index: 0, left: 0 };
-    let mut facts = RecordFacts { max_timestamp: NO_TIMESTAMP, max_timestamp_index: 0, plain_bytes: 0 };
-    let mut rejected = Rejected { code: ErrorCode::None, records: Vec::new(), total: 0 };
+    let mut facts = RecordFacts {
+        max_timestamp: NO_TIMESTAMP,
+        max_timestamp_index: 0,
+        plain_bytes: 0,
+        offsets_count_up: true,
+    };
+    let mut rejected = Rejected::default();
     for index in 0..header.record_count() {
-        let (timestamp_delta, has_key) = walk.record(index).map_err(unreadable)?;
+        let Passed { timestamp_delta, offset_delta, has_key } = walk.record(index).map_err(unreadable)?;
+        facts.offsets_count_up &= offset_delta == index;
         if rules.key_required && !has_key {
-            rejected.add(index, ErrorCode::InvalidRecord, "A compacted topic needs a key in every record.");
+            rejected.add(index, ErrorCode::InvalidRecord, KEY_MISSING);
         }
         let timestamp = if header.is_log_append_time() {
             header.max_timestamp()
@@ -343,11 +373,7 @@ pub fn validate(
             header.base_timestamp().wrapping_add(timestamp_delta)
         };
         if timestamp != NO_TIMESTAMP && !(rules.timestamp_min..=rules.timestamp_max).contains(&timestamp) {
-            rejected.add(
-                index,
-                ErrorCode::InvalidTimestamp,
-                "The timestamp lies outside the range the topic allows.",
-            );
+            rejected.add(index, ErrorCode::InvalidTimestamp, TIMESTAMP_OUTSIDE);
         }
         if timestamp > facts.max_timestamp {
             (facts.max_timestamp, facts.max_timestamp_index) = (timestamp, index);
@@ -357,22 +383,40 @@ pub fn validate(
         return Err(unreadable(RecordError::Trailing { record_count: header.record_count() }));
     }
     facts.plain_bytes = walk.source.produced();
-    match rejected.total {
-        0 => Ok(facts),
-        total => Err(RecordRejection::Rules { code: rejected.code, records: rejected.records, total }),
-    }
+    rejected.into_result().map(|()| facts)
 }
 
-/// Records that broke a rule; of several codes the batch gets `InvalidRecord`.
-struct Rejected {
+/// What is told of a record without a key where one is needed.
+pub(crate) const KEY_MISSING: &str = "A compacted topic needs a key in every record.";
+/// What is told of a record whose timestamp is too early or too late.
+pub(crate) const TIMESTAMP_OUTSIDE: &str = "The timestamp lies outside the range the topic allows.";
+
+/// Records that broke a rule. A timestamp out of range decides the code of the batch, as in Java.
+#[derive(Debug)]
+pub(crate) struct Rejected {
     code: ErrorCode,
     records: Vec<(i32, &'static str)>,
     total: usize,
 }
 
+impl Default for Rejected {
+    fn default() -> Rejected {
+        Rejected { code: ErrorCode::None, records: Vec::new(), total: 0 }
+    }
+}
+
 impl Rejected {
-    fn add(&mut self, index: i32, code: ErrorCode, what: &'static str) {
-        self.code = if self.total == 0 || self.code == code { code } else { ErrorCode::InvalidRecord };
+    pub(crate) fn into_result(self) -> Result<(), RecordRejection> {
+        match self.total {
+            0 => Ok(()),
+            total => Err(RecordRejection::Rules { code: self.code, records: self.records, total }),
+        }
+    }
+
+    pub(crate) fn add(&mut self, index: i32, code: ErrorCode, what: &'static str) {
+        if self.code != ErrorCode::InvalidTimestamp {
+            self.code = code;
+        }
         self.total += 1;
         if self.records.len() < RecordRejection::REJECTED_LISTED {
             self.records.push((index, what));
@@ -388,9 +432,16 @@ struct Walk<'d, 'i> {
     left: usize,
 }
 
+/// What is kept of a record that was passed over.
+struct Passed {
+    timestamp_delta: i64,
+    offset_delta: i32,
+    has_key: bool,
+}
+
 impl Walk<'_, '_> {
-    /// Passes over one record; returns its timestamp delta and whether it has a key.
-    fn record(&mut self, index: i32) -> Result<(i64, bool), RecordError> {
+    /// Passes over one record.
+    fn record(&mut self, index: i32) -> Result<Passed, RecordError> {
         self.index = index;
         // The length field itself is bounded by nothing but its own five bytes.
         self.left = usize::MAX;
@@ -398,7 +449,7 @@ impl Walk<'_, '_> {
         self.left = usize::try_from(length).map_err(|_| RecordError::Length { index })?;
         self.skip(1)?;
         let timestamp_delta = self.varint(10)?;
-        self.varint(5)?;
+        let offset_delta = self.varint(5)? as i32;
         let has_key = self.field()?;
         self.field()?;
         let count = self.varint(5)?;
@@ -411,7 +462,10 @@ impl Walk<'_, '_> {
             }
             self.field()?;
         }
-        if self.left > 0 { Err(RecordError::Unused { index }) } else { Ok((timestamp_delta, has_key)) }
+        if self.left > 0 {
+            return Err(RecordError::Unused { index });
+        }
+        Ok(Passed { timestamp_delta, offset_delta, has_key })
     }
 
     fn byte(&mut self) -> Result<u8, RecordError> {
@@ -476,6 +530,27 @@ impl Walk<'_, '_> {
             Err(_) => Ok(false),
         }
     }
+}
+
+/// Appends a record of `batch` with another timestamp delta, and all else as it is. `scratch` keeps its memory.
+pub fn put_record(out: &mut Vec<u8>, scratch: &mut Vec<u8>, record: &Record<'_>, timestamp_delta: i64) {
+    scratch.clear();
+    scratch.push(0); // attributes
+    put_varlong(scratch, timestamp_delta);
+    put_varint(scratch, record.offset_delta);
+    for field in [record.key, record.value] {
+        match field {
+            Some(bytes) => {
+                put_varint(scratch, bytes.len() as i32);
+                scratch.extend_from_slice(bytes);
+            }
+            None => put_varint(scratch, -1),
+        }
+    }
+    put_varint(scratch, record.headers.count as i32);
+    scratch.extend_from_slice(record.headers.bytes);
+    put_varint(out, scratch.len() as i32);
+    out.extend_from_slice(scratch);
 }
 
 /// Appends a zig-zag varint.
@@ -575,7 +650,7 @@ mod tests {
             let time = validated(&bytes, &RecordRules { timestamp_max: 20, ..RULES }).unwrap_err();
             assert_eq!(time.code(), ErrorCode::InvalidTimestamp);
             let both = RecordRules { key_required: true, timestamp_min: 15, ..RULES };
-            assert_eq!(validated(&bytes, &both).unwrap_err().code(), ErrorCode::InvalidRecord);
+            assert_eq!(validated(&bytes, &both).unwrap_err().code(), ErrorCode::InvalidTimestamp);
         }
     }
 

@@ -11,8 +11,7 @@ use std::ops::RangeInclusive;
 pub enum Support {
     /// Decoded and served.
     Served,
-    /// Answered with an error: Produce 0-2, which no current client sends but which has to be advertised, and
-    /// ApiVersions at a version we do not know, from which a client learns the ones we do.
+    /// Answered with an error: ApiVersions at a version we do not know, from which a client learns the ones we do.
     Refused,
     /// The connection is closed: no client asks for it that has read our ApiVersions answer.
     None,
@@ -85,8 +84,8 @@ const fn both(versions: RangeInclusive<i16>) -> Ours {
 }
 
 apis! {
-    Produce = 0, flexible 9, kafka 0..=11, ours Ours { served: 3..=11, advertised: 0..=11 };
-    Fetch = 1, flexible 12, kafka 0..=17, ours both(4..=17);
+    Produce = 0, flexible 9, kafka 0..=11, ours both(0..=11);
+    Fetch = 1, flexible 12, kafka 0..=17, ours both(0..=17);
     ListOffsets = 2, flexible 6, kafka 0..=9, ours both(1..=9);
     Metadata = 3, flexible 9, kafka 0..=12, ours both(0..=12);
     LeaderAndIsr = 4, flexible 4, kafka 0..=7;
@@ -203,7 +202,7 @@ mod tests {
     #[test]
     fn produce_is_advertised_from_0_because_librdkafka_turns_compression_off_otherwise() {
         let produce = ApiKey::Produce.api();
-        assert_eq!(produce.support(0), Support::Refused);
+        assert_eq!(produce.support(0), Support::Served);
         assert_eq!(produce.support(3), Support::Served);
         assert_eq!(produce.support(12), Support::None);
         assert!(advertised().any(|(key, versions)| key == ApiKey::Produce && *versions == (0..=11)));

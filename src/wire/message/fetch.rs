@@ -329,7 +329,7 @@ mod tests {
     fn the_writer_and_the_table_give_the_same_bytes_at_every_version() {
         let id = Uuid([9; 16]);
         let endpoints = vec![FetchResponseNodeEndpoint { node_id: 1, port: 9092, ..Default::default() }];
-        for version in 4..=17 {
+        for version in 0..=17 {
             let partition = |index, records| FetchResponsePartition { records, ..answer(index) };
             let table = FetchResponse {
                 throttle_time_ms: 5,
