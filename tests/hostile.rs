@@ -322,7 +322,7 @@ fn acks_0_gets_no_answer_and_an_error_ends_the_connection() {
 }
 
 #[test]
-fn produce_2_is_answered_with_unsupported_version() {
+fn an_empty_message_set_of_produce_2_appends_nothing_and_is_no_error() {
     let scene = Scene::new("produce-2");
     let mut body = (-1i16).to_be_bytes().to_vec();
     body.extend(5000i32.to_be_bytes());
@@ -332,7 +332,8 @@ fn produce_2_is_answered_with_unsupported_version() {
     let bytes = answer(&mut stream);
     assert_eq!(correlation(&bytes), 9);
     let at = 4 + 4 + 2 + 1 + 4 + 4;
-    assert_eq!(&bytes[at..at + 2], &35i16.to_be_bytes());
+    assert_eq!(&bytes[at..at + 2], &0i16.to_be_bytes());
+    assert_eq!(&bytes[at + 2..at + 10], &(-1i64).to_be_bytes());
     scene.end();
 }
 

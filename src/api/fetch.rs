@@ -7,8 +7,8 @@
 use crate::api::command::{Command, Fetch, FetchSetId, Fetched, FetchedPart, Piece, Records, ReplyTo};
 use crate::api::fetch_session::{Entry, FetchSet, Opened, Sessions};
 use crate::clock::Instant;
-use crate::config::FetchEngine;
 use crate::config::CompressionType;
+use crate::config::FetchEngine;
 use crate::ids::{Offset, ReactorId};
 use crate::metadata::Image;
 use crate::reactor::Disk;
@@ -328,7 +328,7 @@ fn for_old_client(
     } else if version < MAGIC_2_VERSION && part.records.length() > 0 {
         let stored = match std::mem::replace(&mut part.records, Records::None) {
             Records::Bytes(bytes) => bytes,
-            Records::Place { file, position, length } => {
+            Records::Place { file, position, length, .. } => {
                 let mut bytes = vec![0; length as usize];
                 let count = disk.read_full_at(&file, position, &mut bytes)?;
                 bytes.truncate(count);

@@ -554,13 +554,7 @@ impl NetworkLoop {
             }
             State::Fetch(state) => {
                 let (image, converter) = (self.image.load(), &mut self.converter);
-                match state.encode(
-                    &mut self.sessions,
-                    self.copy_bytes_max,
-                    image,
-                    converter,
-                    engine.disk(),
-                ) {
+                match state.encode(&mut self.sessions, self.copy_bytes_max, image, converter, engine.disk()) {
                     Ok(pieces) => Response::Pieces(pieces),
                     Err(e) => {
                         tracing::error!(peer = %connection.peer, error = %e, "a range to send could not be read");
