@@ -259,6 +259,8 @@ impl NetworkLoop {
         if self.stopped {
             return;
         }
+        // An accept may end with a good connection, when the engine had no room for the next one (H18).
+        let rest_ms = if result.is_ok() { 0 } else { ACCEPT_REST_MS };
         match result {
             Ok(socket) => {
                 let taker = self.takers[self.next_taker % self.takers.len()];
@@ -276,7 +278,7 @@ impl NetworkLoop {
             }
         }
         if last {
-            self.listeners[number as usize].rest_until = Some(now.after_ms(ACCEPT_REST_MS));
+            self.listeners[number as usize].rest_until = Some(now.after_ms(rest_ms));
         }
     }
 
