@@ -15,7 +15,7 @@ use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
 use crate::broker::placement::{Placement, place};
 use crate::broker::reactor_thread::{Directive, Message, Parts, Peer, Reactor};
 use crate::broker::startup::{Prepared, StartError, prepare, random_numbers};
-use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
+use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES};
 use crate::control_thread::health::Health;
 use crate::control_thread::metrics_page::{self, Page, PageServer};
 use crate::control_thread::{self, ControlHandle, Reply};
@@ -31,9 +31,9 @@ use crate::metadata::{
 };
 use crate::metrics::{Registry, ThreadMetrics};
 use crate::network_thread::{NetworkLoop, whole_frame};
+use crate::reactor::choice::{self, Kind};
 use crate::reactor::mailbox::{Receiver, Sender, Sleeper, mailbox};
-use crate::reactor::ring::{RingEngine, RingOptions};
-use crate::reactor::{Engine, File, OsDisk, Socket, Waker, direct, pin, probe};
+use crate::reactor::{File, OsDisk, Socket, Waker, direct, pin};
 use crate::wire::version::ApiKey;
 
 pub mod background;
@@ -83,12 +83,15 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
         ));
     }
     direct::ignore_file_size_signal();
-    let options = ring_options(&config)?;
+    let cores = cores(&config)?;
+    let placement = place(config.num_network_threads, config.num_io_threads, &cores);
+    tracing::info!("{}", placement.describe(config.num_network_threads, config.num_io_threads));
     let open_files = direct::raise_open_files_limit()
         .map_err(|error| StartError::Machine(format!("the limit of open files cannot be raised: {error}")))?;
     if open_files < 4096 {
         tracing::warn!(open_files, "few open files are allowed: a partition takes one (ulimit -n)");
     }
+    let kind = engine_kind(&config, &placement)?;
     // Bound first: a port in use is told before a long recovery, and clients that come early wait in the backlog.
     let listeners = bind(&config)?;
     let registry = Registry::new();
@@ -101,9 +104,6 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     let page_server = config.metrics_listener.as_ref().map(|at| serve_page(at, &page)).transpose()?;
     health.starting("the log directories are being opened and recovered");
     let mut prepared = prepare(&config).await?;
-    let cores = cores(&config)?;
-    let placement = place(config.num_network_threads, config.num_io_threads, &cores);
-    tracing::info!("{}", placement.describe(config.num_network_threads, config.num_io_threads));
 
     health.starting("threads and partitions are being set up");
     let image = first_image(&config, &prepared, &listeners).shared();
@@ -111,7 +111,7 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     let background_slot: Arc<Mutex<Option<Background>>> = Arc::new(Mutex::new(None));
     let threads = start_reactors(
         &config,
-        options,
+        kind,
         &placement,
         &listeners,
         &prepared.directories,
@@ -253,19 +253,20 @@ async fn publish_topics(
     Ok(())
 }
 
-/// Ring sizes, after a look at whether this machine can run one.
-fn ring_options(config: &Config) -> Result<RingOptions, StartError> {
-    let options = RingOptions::default();
-    match config.reactor_engine {
-        ReactorEngine::Epoll => {
-            return Err(StartError::Settings(
-                "reactor.engine = epoll: this build has the io_uring engine only".to_owned(),
-            ));
-        }
-        ReactorEngine::Auto | ReactorEngine::IoUring => {}
-    }
-    probe::probe(options).map_err(|error| StartError::Machine(error.to_string()))?;
-    Ok(options)
+/// The engine of every reactor, after a look at what this machine allows; one line says which and why.
+fn engine_kind(config: &Config, placement: &Placement) -> Result<Kind, StartError> {
+    let choice = choice::choose(config.reactor_engine, placement.reactors.len()).map_err(|error| {
+        StartError::Machine(format!(
+            "reactor.engine = io_uring: {error}; or set reactor.engine to epoll or auto, which serve without it"
+        ))
+    })?;
+    tracing::info!(
+        engine = choice.kind.word(),
+        "the threads stand on {}: {}",
+        choice.kind.word(),
+        choice.why
+    );
+    Ok(choice.kind)
 }
 
 /// The cores to use: those named by `reactor.cores`, else all this process may run on.
@@ -364,7 +365,7 @@ struct Wiring {
 #[expect(clippy::too_many_arguments, reason = "one caller, and each is a different thing")]
 fn start_reactors(
     config: &Arc<Config>,
-    options: RingOptions,
+    kind: Kind,
     placement: &Placement,
     listeners: &[Bound],
     directories: &[Arc<DirectoryState>],
@@ -414,9 +415,9 @@ fn start_reactors(
             if !pin::pin_to(reactor.core) {
                 tracing::warn!(core = reactor.core, "a thread could not be pinned to its core");
             }
-            // H21: the ring is made on the thread that uses it.
-            let engine = RingEngine::new(options).and_then(|mut engine| {
-                // H07: the locks live as long as anything this ring has submitted.
+            // H21: the engine is made on the thread that uses it.
+            let engine = kind.engine().and_then(|mut engine| {
+                // H07: the locks live as long as anything this engine has submitted.
                 locks.iter().try_for_each(|lock| engine.hold(lock))?;
                 Ok(engine)
             });
@@ -463,11 +464,10 @@ fn start_reactors(
                 )
             });
             let spin_us = u64::from(config.reactor_spin_us);
-            let engine: Box<dyn Engine> = Box::new(engine);
             let id = reactor.id;
             let parts = Parts { id, engine, network, io, peers, directives, sleeper, metrics, spin_us };
             if let Err(error) = Reactor::new(parts).run() {
-                tracing::error!("a reactor has lost its ring: {error}");
+                tracing::error!("a reactor has lost its engine: {error}");
                 failed.store(true, Ordering::Release);
             }
         };
@@ -482,7 +482,7 @@ fn start_reactors(
     for _ in 0..placement.reactors.len() {
         match inbox.recv() {
             Ok((index, Ok(waker))) => sleepers[index] = Some(Sleeper::new(waker)),
-            Ok((_, Err(error))) => return Err(StartError::Machine(probe::explain(&error).to_string())),
+            Ok((_, Err(error))) => return Err(StartError::Machine(kind.explain(&error))),
             Err(_) => return Err(StartError::Machine("a reactor did not start".to_owned())),
         }
     }

@@ -16,8 +16,7 @@ use crate::io_thread::{self, IoLoop};
 use crate::metrics::ThreadMetrics;
 use crate::network_thread::{NetworkLoop, token_kind};
 use crate::reactor::mailbox::{Receiver, Sender, Sleeper};
-use crate::reactor::ring::WAKE;
-use crate::reactor::{Completion, Engine, Socket, Wait};
+use crate::reactor::{Completion, Engine, Socket, WAKE, Wait};
 
 /// Between reactors.
 pub enum Message {

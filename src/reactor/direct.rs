@@ -43,11 +43,78 @@ pub(super) fn send(socket: &Socket, bytes: &[u8], more: bool) -> io::Result<usiz
     check(unsafe { libc::send(socket.raw(), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
+/// `recv(2)` of what is there now, into `length` bytes at `into`.
+///
+/// # Safety
+/// The range is writable, and nobody else uses it during the call.
+pub(super) unsafe fn receive(socket: &Socket, into: *mut u8, length: usize) -> io::Result<usize> {
+    // SAFETY: the caller vouches for the range; the kernel keeps nothing of it.
+    check(unsafe { libc::recv(socket.raw(), into.cast(), length, libc::MSG_DONTWAIT) })
+}
+
+/// `accept4(2)` of a non-blocking listener.
+pub(super) fn accept(listener: &Socket) -> io::Result<Socket> {
+    // SAFETY: no memory is passed; the descriptor is new and owned by nobody else.
+    unsafe {
+        let (none, length) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let fd = check(libc::accept4(listener.raw(), none, length, flags) as isize)?;
+        Ok(Socket::from_fd(OwnedFd::from_raw_fd(fd as RawFd)))
+    }
+}
+
+/// `connect(2)`; asked again, it tells how far a non-blocking connection has come.
+pub(super) fn connect(socket: &Socket, address: &socket2::SockAddr) -> io::Result<()> {
+    // SAFETY: the address is borrowed until the call returns.
+    let result = unsafe { libc::connect(socket.raw(), address.as_ptr().cast(), address.len()) };
+    check(result as isize).map(|_| ())
+}
+
+/// True when the socket takes bytes now, or has failed (`poll(2)` without waiting).
+pub(super) fn is_writable(socket: &Socket) -> io::Result<bool> {
+    poll(socket.raw(), libc::POLLOUT)
+}
+
+/// True when the descriptor has one of `events`, an error or an end, now.
+pub(super) fn poll(fd: RawFd, events: libc::c_short) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one entry, a local, is read and written.
+    check(unsafe { libc::poll(&raw mut poll, 1, 0) } as isize).map(|ready| ready > 0)
+}
+
+/// Reads what of a range is in memory, without waiting for the disk: `WouldBlock` when its start is not there,
+/// `Unsupported` where the file system cannot tell.
+pub(super) fn read_resident(file: &File, position: u64, into: &mut [u8]) -> io::Result<usize> {
+    let slice = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: `slice` is the exclusively borrowed `into`, which outlives the call.
+    check(unsafe {
+        libc::preadv2(file.raw(), &raw const slice, 1, position as libc::off_t, libc::RWF_NOWAIT)
+    })
+}
+
 /// `sendfile(2)` that takes what fits now: accepted sockets are non-blocking.
 pub(super) fn send_file(socket: &Socket, file: &File, position: u64, length: usize) -> io::Result<usize> {
     let mut position = position as libc::off_t;
     // SAFETY: the kernel updates `position`, a local.
     check(unsafe { libc::sendfile(socket.raw(), file.raw(), &raw mut position, length) })
+}
+
+/// Numbers for ids and jitter: SplitMix64 over a seed from the kernel.
+#[derive(Debug)]
+pub(super) struct Numbers(u64);
+
+impl Numbers {
+    pub fn new() -> io::Result<Numbers> {
+        random().map(Numbers)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
 }
 
 /// An event counter for wakes.

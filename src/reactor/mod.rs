@@ -3,8 +3,8 @@
 //! In: operations, each with the caller's token. Out: completions, in any order, each exactly once. Memory and
 //! descriptors that an operation uses move into the engine's in-flight table and come back with the completion, so
 //! giving up on an operation can never free what the kernel still uses (`FAULTS.md` H05, H06).
-//! `ring` is the io_uring engine; the test double of `sim` implements the same traits. This is the only folder with
-//! `unsafe`.
+//! `ring` is the io_uring engine, `epoll` the one with plain calls; the test double of `sim` implements the same traits,
+//! and `choice` says which of the two serves here. This is the only folder with `unsafe`.
 
 use std::io;
 
@@ -12,8 +12,10 @@ use crate::clock::{Instant, WallMs};
 
 mod blocking;
 pub mod buffer;
+pub mod choice;
 pub mod direct;
 pub mod disk;
+pub mod epoll;
 pub mod limits;
 pub mod mailbox;
 pub mod pin;
@@ -30,6 +32,9 @@ pub use socket::Socket;
 /// The caller's name for an operation; comes back with its completion. The engine never looks inside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Token(pub u64);
+
+/// The token that completions of wakes carry.
+pub const WAKE: Token = Token(u64::MAX);
 
 /// Something the world is asked to do. "All of it" operations go on after short counts by themselves (H01).
 #[derive(Debug)]
@@ -114,7 +119,8 @@ pub trait Engine {
     /// An error here is one of the engine itself and leaves the thread without a world.
     fn turn(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()>;
 
-    /// True when a `turn` with `Wait::Poll` may find a completion. Costs no system call: this is what spinning reads.
+    /// True when a `turn` with `Wait::Poll` may find a completion: this is what spinning reads. Costs no system call on
+    /// the ring, one that waits for nothing on epoll.
     fn ready(&self) -> bool;
 
     /// Operations submitted and not yet completed.

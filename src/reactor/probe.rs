@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::reactor::ring::{RingEngine, RingOptions};
+use crate::reactor::{Engine, Wait};
 
 /// Why the ring cannot be used here, and what to change.
 #[derive(Debug, thiserror::Error)]
@@ -14,9 +15,11 @@ pub struct ProbeError {
 
 /// The oldest kernel whose ring has every flag in use (`FAULTS.md` H27).
 const KERNEL_FLOOR: (u32, u32) = (6, 1);
+/// How long a probe waits for what takes microseconds.
+const WAKE_MS_MAX: i64 = 2000;
 
-/// Makes a ring of the given size, and drops it.
-pub fn probe(options: RingOptions) -> Result<(), ProbeError> {
+/// Makes `rings` rings of the given size, all at once, lets each do something, and drops them.
+pub fn probe(options: RingOptions, rings: usize) -> Result<(), ProbeError> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     if let Some(version) = kernel_version(&release)
         && version < KERNEL_FLOOR
@@ -27,11 +30,44 @@ pub fn probe(options: RingOptions) -> Result<(), ProbeError> {
         });
     }
     // A ring belongs to the thread that made it, so the probe has a thread of its own.
-    let made = std::thread::scope(|scope| scope.spawn(|| RingEngine::new(options).map(drop)).join());
-    match made {
-        Ok(result) => result.map_err(|e| explain(&e)),
-        Err(_) => Err(ProbeError { reason: "the probe failed".to_owned(), remedy: String::new() }),
+    let made = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                let mut kept = Vec::new();
+                for _ in 0..rings {
+                    kept.push(try_one(options)?);
+                }
+                Ok(())
+            })
+            .join()
+    });
+    made.unwrap_or_else(|_| {
+        Err(ProbeError { reason: "the probe ended early".to_owned(), remedy: "See the log".to_owned() })
+    })
+}
+
+/// A sandbox may allow the ring to be made and refuse its use, or leave out operations: so a wake goes through it.
+fn try_one(options: RingOptions) -> Result<RingEngine, ProbeError> {
+    let mut engine = RingEngine::new(options).map_err(|e| explain(&e))?;
+    if let Some(name) = engine.missing_operation().map_err(|e| explain(&e))? {
+        return Err(ProbeError {
+            reason: format!("the kernel's ring has no operation {name}"),
+            remedy: "Run a kernel of 6.1 or later, or one that has all of the ring".to_owned(),
+        });
     }
+    engine.waker().wake();
+    let mut out = Vec::new();
+    let until = engine.now().after_ms(WAKE_MS_MAX);
+    while out.is_empty() && engine.now() < until {
+        engine.turn(Wait::Until(until), &mut out).map_err(|e| explain(&e))?;
+    }
+    if out.is_empty() {
+        return Err(ProbeError {
+            reason: format!("a read through the ring did not complete within {WAKE_MS_MAX} ms"),
+            remedy: "Run a kernel of 6.1 or later".to_owned(),
+        });
+    }
+    Ok(engine)
 }
 
 fn kernel_version(release: &str) -> Option<(u32, u32)> {

@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use crate::clock::{Instant, WallMs};
-use crate::reactor::blocking::Blocking;
+use crate::reactor::blocking::{Blocking, Job};
 use crate::reactor::buffer::Pool;
 use crate::reactor::{
-    Completion, Disk, Done, Engine, File, Operation, OsDisk, Socket, Token, Wait, WakeTarget, Waker, direct,
+    Completion, Disk, Done, Engine, File, Operation, OsDisk, Socket, Token, WAKE, Wait, WakeTarget, Waker,
+    direct,
 };
 
 /// Sizes of a ring and its receive memory.
@@ -40,8 +41,6 @@ impl Default for RingOptions {
 
 /// The buffer group of the receive pool.
 const RECEIVE_GROUP: u16 = 0;
-/// The token that completions of wakes carry.
-pub const WAKE: Token = Token(u64::MAX);
 /// User data of a ring message that another engine posted here.
 const MESSAGE: u64 = u64::MAX;
 /// Files that `hold` can register.
@@ -128,10 +127,10 @@ pub struct RingEngine {
     starved: VecDeque<usize>,
     waker: Waker,
     held: Vec<File>,
-    blocking: Option<Blocking>,
-    /// Results of blocking calls, not handed out yet.
-    early: Vec<(usize, io::Result<()>)>,
-    random: u64,
+    blocking: Blocking,
+    /// Results of blocking calls, on their way out.
+    finished: Vec<(usize, Done)>,
+    random: direct::Numbers,
     disk: OsDisk,
     /// Completion queue overflows seen (H20).
     pub overflows: u64,
@@ -163,17 +162,35 @@ impl RingEngine {
             generation: 0,
             backlog: VecDeque::new(),
             starved: VecDeque::new(),
+            blocking: Blocking::new(waker.clone(), 1),
+            finished: Vec::new(),
             waker,
             held: Vec::new(),
-            blocking: None,
-            early: Vec::new(),
-            random: direct::random()?,
+            random: direct::Numbers::new()?,
             disk: OsDisk,
             overflows: 0,
             scratch: Vec::with_capacity(options.entries as usize * 4),
         };
         engine.start(WAKE, Work::Event { counter: Box::new([0; 8]) });
         Ok(engine)
+    }
+
+    /// The name of an operation in use that this kernel's ring does not have.
+    pub fn missing_operation(&self) -> io::Result<Option<&'static str>> {
+        const USED: [(u8, &str); 9] = [
+            (opcode::AcceptMulti::CODE, "ACCEPT"),
+            (opcode::Connect::CODE, "CONNECT"),
+            (opcode::Recv::CODE, "RECV"),
+            (opcode::Send::CODE, "SEND"),
+            (opcode::PollAdd::CODE, "POLL_ADD"),
+            (opcode::Read::CODE, "READ"),
+            (opcode::Fsync::CODE, "FSYNC"),
+            (opcode::SyncFileRange::CODE, "SYNC_FILE_RANGE"),
+            (opcode::MsgRingData::CODE, "MSG_RING"),
+        ];
+        let mut probe = io_uring::Probe::new();
+        self.ring.submitter().register_probe(&mut probe)?;
+        Ok(USED.into_iter().find(|(code, _)| !probe.is_supported(*code)).map(|(_, name)| name))
     }
 
     /// Receive buffers that are with the kernel now; equal to the number of slots when nothing is being handled (H19).
@@ -400,28 +417,17 @@ impl RingEngine {
         out.push(Completion { token, done });
     }
 
+    /// The one call that the ring does not have.
     fn sync_file_system(&mut self, token: Token, file: File) {
         let key = self.in_flight.insert(InFlight { token, work: Work::SyncFileSystem });
-        if self.blocking.is_none() {
-            self.blocking = Blocking::start(self.waker.clone()).ok();
-        }
-        match &self.blocking {
-            Some(blocking) => blocking.sync_file_system(key, file),
-            // Without a thread to be had the flush is done here: late, but done.
-            None => {
-                let result = self.disk.sync_file_system(&file);
-                self.early.push((key, result));
-            }
-        }
+        self.blocking.start(key, Job::SyncFileSystem { file });
     }
 
     fn reap_blocking(&mut self, out: &mut Vec<Completion>) {
-        if let Some(blocking) = &self.blocking {
-            blocking.take(&mut self.early);
-        }
-        for (key, result) in self.early.drain(..) {
+        self.blocking.take(&mut self.finished);
+        for (key, done) in self.finished.drain(..) {
             let token = self.in_flight.remove(key).token;
-            out.push(Completion { token, done: Done::Flushed(result) });
+            out.push(Completion { token, done });
         }
     }
 
@@ -490,7 +496,7 @@ impl Engine for RingEngine {
         // SAFETY: only this thread uses the queues, and neither shared handle outlives this call.
         let (submission, completion) =
             unsafe { (self.ring.submission_shared(), self.ring.completion_shared()) };
-        submission.taskrun() || !completion.is_empty()
+        submission.taskrun() || !completion.is_empty() || self.blocking.is_ready()
     }
 
     fn in_flight(&self) -> usize {
@@ -543,12 +549,7 @@ impl Engine for RingEngine {
     }
 
     fn random(&mut self) -> u64 {
-        // SplitMix64 over a seed from the kernel.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.random.next()
     }
 }
 

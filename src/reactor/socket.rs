@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A TCP socket, or a test double's. Clones share it.
 #[derive(Clone, Debug)]
@@ -106,6 +106,11 @@ impl Socket {
         })
     }
 
+    /// Makes direct calls return `WouldBlock` instead of waiting.
+    pub(super) fn set_non_blocking(&self) -> io::Result<()> {
+        self.with((), |socket| socket.set_nonblocking(true))
+    }
+
     /// Sends small answers at once.
     pub fn set_no_delay(&self) -> io::Result<()> {
         self.with((), |socket| socket.set_tcp_nodelay(true))
@@ -132,6 +137,21 @@ impl Socket {
     pub fn local(&self) -> io::Result<SocketAddr> {
         let none = SocketAddr::from(([0, 0, 0, 0], 0));
         self.with(none, |socket| Ok(socket.local_addr()?.as_socket().unwrap_or(none)))
+    }
+}
+
+/// Which socket a note is about, without keeping it open. A descriptor's number is not enough: it is used again.
+#[derive(Debug)]
+pub(super) struct SocketName(Weak<Handle>);
+
+impl SocketName {
+    pub fn of(socket: &Socket) -> SocketName {
+        SocketName(Arc::downgrade(&socket.0))
+    }
+
+    /// The memory behind a name is not given to another socket while the name lives, so equal means the same.
+    pub fn is_of(&self, socket: &Socket) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&socket.0))
     }
 }
 
