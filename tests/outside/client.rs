@@ -52,6 +52,18 @@ impl Client {
         self.stream.write_all(&frame)
     }
 
+    /// Whether an answer, or the end of the connection, has come.
+    pub fn has_answer(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        match peeked {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The body of the next answer.
     pub fn receive(&mut self) -> io::Result<Vec<u8>> {
         let mut head = [0; 8];
@@ -197,6 +209,17 @@ impl Client {
         offset: i64,
         max_wait_ms: i32,
     ) -> io::Result<Fetched> {
+        self.send_fetch(topic, partition, offset, max_wait_ms)?;
+        self.receive_fetched()
+    }
+
+    pub fn send_fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_wait_ms: i32,
+    ) -> io::Result<()> {
         let mut body = Vec::new();
         put_i32(&mut body, -1); // a consumer
         put_i32(&mut body, max_wait_ms);
@@ -214,7 +237,11 @@ impl Client {
         body.extend_from_slice(&(-1i64).to_be_bytes());
         put_i32(&mut body, 4 << 20);
         put_i32(&mut body, 0); // nothing forgotten
-        let body = self.call(1, 10, &body)?;
+        self.send(1, 10, &body)
+    }
+
+    pub fn receive_fetched(&mut self) -> io::Result<Fetched> {
+        let body = self.receive()?;
         let mut answer = Answer(&body);
         answer.i32()?; // throttle
         expect_no_error("Fetch", answer.i16()?)?;
@@ -235,8 +262,7 @@ impl Client {
         }
         let length = answer.i32()?.max(0) as usize;
         let records = answer.take(length)?;
-        let batches =
-            batch::parse_all(records).map_err(|why| unreadable(&format!("{topic}-{partition}: {why}")))?;
+        let batches = batch::parse_all(records).map_err(|why| unreadable(&format!("Fetch: {why}")))?;
         Ok(Fetched { code, high_watermark, log_start, batches })
     }
 

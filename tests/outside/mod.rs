@@ -10,6 +10,7 @@ pub mod batch;
 pub mod client;
 pub mod java;
 pub mod process;
+pub mod sandbox;
 
 use std::fs::OpenOptions;
 use std::io::Write;

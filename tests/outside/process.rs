@@ -33,6 +33,11 @@ pub fn binary() -> PathBuf {
         .map_or(PathBuf::from(env!("CARGO_BIN_EXE_ringdaw")), PathBuf::from)
 }
 
+/// The engine that every broker of the tests stands on: `reactor.engine`, where RINGDAW_TEST_ENGINE names one.
+pub fn engine() -> Option<String> {
+    std::env::var("RINGDAW_TEST_ENGINE").ok().filter(|engine| !engine.is_empty())
+}
+
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound address").port()
@@ -47,6 +52,7 @@ pub fn write_properties(folder: &Path, port: u16, settings: &[(&str, &str)]) -> 
         ("log.dirs".to_string(), folder.join("data").display().to_string()),
         ("auto.create.topics.enable".to_string(), "false".to_string()),
     ];
+    lines.extend(engine().map(|engine| ("reactor.engine".to_string(), engine)));
     for (key, value) in settings {
         lines.retain(|(known, _)| known != key);
         lines.push((key.to_string(), value.to_string()));
@@ -60,11 +66,22 @@ pub fn write_properties(folder: &Path, port: u16, settings: &[(&str, &str)]) -> 
 impl Broker {
     /// Started, and not yet waited for.
     pub fn launch(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::launch_by(Command::new(binary()), folder, settings, |_| {})
+    }
+
+    /// The same by another program, which is given the broker's arguments, or with more said about its process.
+    pub fn launch_by(
+        mut command: Command,
+        folder: &Path,
+        settings: &[(&str, &str)],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let port = free_port();
         let properties = write_properties(folder, port, settings);
         let log = folder.join("broker.log");
         let out = File::create(&log).expect("the broker's log");
-        let child = Command::new(binary())
+        prepare(&mut command);
+        let child = command
             .arg("broker")
             .arg(&properties)
             .stdin(Stdio::null())
@@ -77,11 +94,16 @@ impl Broker {
 
     /// Started, and answering.
     pub fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut broker = Self::launch(folder, settings);
+        Self::launch(folder, settings).answering()
+    }
+
+    /// Once it answers.
+    pub fn answering(mut self) -> Self {
+        let broker = &mut self;
         let deadline = Instant::now() + START;
         loop {
             if broker.client().and_then(|mut client| client.api_versions()).is_ok() {
-                return broker;
+                return self;
             }
             if let Some(status) = broker.child.try_wait().expect("the broker's status") {
                 panic!("the broker ended with {status}:\n{}", broker.log());
@@ -93,9 +115,13 @@ impl Broker {
 
     /// Started with the expectation that it will not serve.
     pub fn refused(folder: &Path, settings: &[(&str, &str)]) -> Refused {
-        let mut broker = Self::launch(folder, settings);
-        let status = broker.wait(START);
-        Refused { status, log: broker.log() }
+        Self::launch(folder, settings).ending()
+    }
+
+    /// Once it has ended by itself.
+    pub fn ending(mut self) -> Refused {
+        let status = self.wait(START);
+        Refused { status, log: self.log() }
     }
 
     pub fn client(&self) -> io::Result<Client> {
