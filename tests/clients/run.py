@@ -5,6 +5,7 @@
     run.py --bootstrap HOST:PORT                    a broker that runs, with auto.create.topics.enable=false
            --auto-bootstrap HOST:PORT               one with auto.create.topics.enable=true and num.partitions=3
     run.py ... --only NAME                          that client alone (may be given more than once)
+    run.py --broker ... --engine epoll              the brokers stand on that engine; also RINGDAW_TEST_ENGINE
 
 Clients come from scripts/client-tools.sh; one that is not there is skipped by name. The last line is
 `N passed, N failed, N skipped`; the exit status is 1 if one failed.
@@ -140,6 +141,7 @@ def main():
     arguments.add_argument("--tools", default=ROOT / "target" / "clients", type=pathlib.Path)
     arguments.add_argument("--only", action="append")
     arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--engine", default=os.environ.get("RINGDAW_TEST_ENGINE") or "auto")
     given = arguments.parse_args()
     if bool(given.broker) == bool(given.bootstrap):
         arguments.error("one of --broker and --bootstrap is needed")
@@ -154,8 +156,9 @@ def main():
     brokers, bad = [], []
     try:
         if given.broker:
-            brokers.append(Broker(given.broker, folder / "plain", **{"auto.create.topics.enable": "false"}))
-            brokers.append(Broker(given.broker, folder / "auto", **{"auto.create.topics.enable": "true", "num.partitions": 3}))
+            engine = {"reactor.engine": given.engine}
+            brokers.append(Broker(given.broker, folder / "plain", **engine, **{"auto.create.topics.enable": "false"}))
+            brokers.append(Broker(given.broker, folder / "auto", **engine, **{"auto.create.topics.enable": "true", "num.partitions": 3}))
             plain, auto = (f"127.0.0.1:{broker.port}" for broker in brokers)
         else:
             plain, auto = given.bootstrap, given.auto_bootstrap
