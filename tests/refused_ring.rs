@@ -129,3 +129,35 @@ fn epoll_serves_where_even_waits_in_nanoseconds_are_refused() {
         assert!(choices(&log)[..].iter().all(|line| line.contains("stand on epoll")), "{log}");
     }
 }
+
+#[test]
+fn a_machine_without_the_ring_can_still_be_measured() {
+    const WORKLOAD: &str = "version: 1
+name: small
+topics:
+  - {name: small, partitions: 2}
+records:
+  bytes: 100
+producers:
+  - {name: steady, topic: small, count: 2, in_flight: 2, batch_records: 4, rate: 4k/s}
+consumers:
+  - {name: tail, topic: small}
+phases:
+  - {name: warmup, duration: 200ms}
+  - {name: measured, duration: 1s, measure: true}
+";
+    let folder = Folder::new("refused-bench");
+    let file = folder.join("small.yaml");
+    std::fs::write(&file, WORKLOAD).expect("a file");
+    for subject in ["ringdaw", "null-broker"] {
+        let mut command = Command::new(binary());
+        command.args(["bench", "run"]).arg(&file).args(["--subject", subject, "--null", "none", "--plain"]);
+        command.arg("--data-dir").arg(folder.join("data")).arg("--out").arg(folder.join("results"));
+        command.arg("--allow-tmpfs");
+        refuse(&mut command, &[(SETUP, Refusal::Error(libc::EPERM))]);
+        let done = command.output().expect("the program");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{subject}: {}: {said}", done.status);
+        assert!(said.contains("the load generator stands on epoll: io_uring cannot be used"), "{said}");
+    }
+}

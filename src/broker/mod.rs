@@ -15,7 +15,7 @@ use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
 use crate::broker::placement::{Placement, place};
 use crate::broker::reactor_thread::{Directive, Message, Parts, Peer, Reactor};
 use crate::broker::startup::{Prepared, StartError, prepare, random_numbers};
-use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES};
+use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
 use crate::control_thread::health::Health;
 use crate::control_thread::metrics_page::{self, Page, PageServer};
 use crate::control_thread::{self, ControlHandle, Reply};
@@ -33,6 +33,7 @@ use crate::metrics::{Registry, ThreadMetrics};
 use crate::network_thread::{NetworkLoop, whole_frame};
 use crate::reactor::choice::{self, Kind};
 use crate::reactor::mailbox::{Receiver, Sender, Sleeper, mailbox};
+use crate::reactor::ring::RingOptions;
 use crate::reactor::{File, OsDisk, Socket, Waker, direct, pin};
 use crate::wire::version::ApiKey;
 
@@ -255,7 +256,12 @@ async fn publish_topics(
 
 /// The engine of every reactor, after a look at what this machine allows; one line says which and why.
 fn engine_kind(config: &Config, placement: &Placement) -> Result<Kind, StartError> {
-    let choice = choice::choose(config.reactor_engine, placement.reactors.len()).map_err(|error| {
+    let wanted = match config.reactor_engine {
+        ReactorEngine::Auto => None,
+        ReactorEngine::IoUring => Some(Kind::IoUring),
+        ReactorEngine::Epoll => Some(Kind::Epoll),
+    };
+    let choice = choice::choose(wanted, placement.reactors.len()).map_err(|error| {
         StartError::Machine(format!(
             "reactor.engine = io_uring: {error}; or set reactor.engine to epoll or auto, which serve without it"
         ))
@@ -416,7 +422,7 @@ fn start_reactors(
                 tracing::warn!(core = reactor.core, "a thread could not be pinned to its core");
             }
             // H21: the engine is made on the thread that uses it.
-            let engine = kind.engine().and_then(|mut engine| {
+            let engine = kind.engine(RingOptions::default()).and_then(|mut engine| {
                 // H07: the locks live as long as anything this engine has submitted.
                 locks.iter().try_for_each(|lock| engine.hold(lock))?;
                 Ok(engine)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::load::LoadError;
 use crate::load::batch_pool::STAMP_BYTES;
+use crate::reactor::choice::Kind;
 
 /// One run against one topic of one broker.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Plan {
     pub verify: VerifyMode,
     /// Cores to pin one worker each to. Empty: one worker, not pinned.
     pub cores: Vec<usize>,
+    /// What the workers do their input and output by.
+    pub io: Kind,
     /// The broker does not run on `cores`: the workers may be preferred there to whatever else comes by.
     pub own_cores: bool,
     /// Each turn of a worker lasts at least this long: a generator too slow on purpose, to prove that a run notices.
@@ -61,6 +64,7 @@ impl Default for Plan {
             seed: 42,
             verify: VerifyMode::Full,
             cores: Vec::new(),
+            io: Kind::IoUring,
             own_cores: false,
             turn_delay: Duration::ZERO,
             spin: Duration::from_micros(40),

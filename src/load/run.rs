@@ -485,12 +485,13 @@ fn work(shared: &Shared, roles: Roles, workers: u64, core: Option<usize>, report
         // Refused without privilege: then others are served in turn with the generator, and its lag says so.
         process::claim_core();
     }
-    let mut engine = match worker::engine() {
+    let kind = shared.plan.io;
+    let mut engine = match worker::engine(kind) {
         Ok(engine) => engine,
-        Err(error) => return broken(format!("io_uring cannot be used: {error}")),
+        Err(error) => return broken(kind.explain(&error)),
     };
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        Worker::connect(shared, &mut engine, roles, workers, reports).and_then(Worker::run)
+        Worker::connect(shared, engine.as_mut(), roles, workers, reports).and_then(Worker::run)
     }));
     match result {
         Ok(Ok(())) => {}

@@ -25,6 +25,8 @@ use crate::load::producer::{self, Producer};
 use crate::load::schedule::Schedule;
 use crate::load::verify::{Event, Ledger};
 use crate::load::worker::part::{CoreTime, PartSums, record};
+use crate::reactor::choice::Kind;
+use crate::reactor::ring::RingOptions;
 use crate::reactor::{Completion, Done, Engine, Operation, Socket, Token, Wait};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -615,13 +617,9 @@ const SEND_BUFFER_BYTES: usize = 512 << 10;
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Makes the engine of a worker. Its own memory is small: the workers bring their buffers along.
-pub fn engine() -> io::Result<crate::reactor::ring::RingEngine> {
-    crate::reactor::ring::RingEngine::new(crate::reactor::ring::RingOptions {
-        entries: 512,
-        receive_slots: 2,
-        receive_slot_bytes: 4096,
-        workers_max: 2,
-    })
+pub fn engine(kind: Kind) -> io::Result<Box<dyn Engine>> {
+    let (receive_slots, receive_slot_bytes) = (2, 4096);
+    kind.engine(RingOptions { entries: 512, receive_slots, receive_slot_bytes, workers_max: 2 })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::subject::Kind;
 use super::value::{self, Rate};
 use super::workload;
 use crate::load::null_broker;
-use crate::reactor::pin;
+use crate::reactor::{choice, pin};
 use crate::report::folder::{self, Form};
 use crate::report::run::{self, Role, Run};
 
@@ -125,6 +125,9 @@ struct Options {
     /// The roof: discard, pwrite, pwrite-grow, sendfile, each with +crc; none leaves it out
     #[arg(long, global = true, default_value = "sendfile", value_name = "VARIANT")]
     null: String,
+    /// How the load generator does its input and output: auto, io_uring or epoll; auto takes the ring where the machine allows it
+    #[arg(long, global = true, default_value = "auto", value_name = "ENGINE")]
+    io: String,
     /// Faults for a null broker under test, to prove that the rig sees them
     #[arg(long, global = true, hide = true, value_name = "FAULT")]
     fault: Vec<String>,
@@ -354,6 +357,18 @@ impl Options {
         Ok(windows)
     }
 
+    /// What the generator stands on. Where the ring is refused and nothing was asked for by name, that is said.
+    fn io(&self) -> Result<choice::Kind, Failure> {
+        let named = (self.io != "auto").then_some(&self.io);
+        let wanted = named.map(|word| word.parse()).transpose();
+        let wanted = wanted.map_err(|text: String| usage(format!("--io {text}")))?;
+        let choice = choice::choose(wanted, 1).map_err(|error| usage(format!("--io io_uring: {error}")))?;
+        if wanted.is_none() && choice.kind == choice::Kind::Epoll {
+            let _ = writeln!(std::io::stderr(), "the load generator stands on epoll: {}", choice.why);
+        }
+        Ok(choice.kind)
+    }
+
     fn live(&self) -> Box<dyn Live> {
         if self.quiet {
             Box::new(Quiet)
@@ -495,7 +510,9 @@ fn prepare(
     let stored = source.stored(&workload.name);
     let settings = options.settings(kind, vec![stored.clone()], workload.durability)?;
     let slo = options.slo()?;
+    let io = options.io()?;
     for cell in &mut cells {
+        cell.load.io = io;
         cell.workload_sha256 = Some(stored.sha256.clone());
         cell.durability = settings.durability.to_string();
         cell.load.cores = settings.cores.load.clone();

@@ -16,7 +16,8 @@ use crate::clock::Instant;
 use crate::load::null_broker::store::{Bytes, Store};
 use crate::load::null_broker::{Fault, NullBrokerError, Options, failed};
 use crate::load::random::Random;
-use crate::reactor::ring::{RingEngine, RingOptions};
+use crate::reactor::choice;
+use crate::reactor::ring::RingOptions;
 use crate::reactor::{Completion, Done, Engine, File, Operation, OsDisk, Socket, Token, Wait};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::frame::{self, Front};
@@ -143,7 +144,7 @@ pub struct Server {
     options: Options,
     listener: Socket,
     address: SocketAddr,
-    engine: RingEngine,
+    engine: Box<dyn Engine>,
     store: Store,
     connections: Slab<Connection>,
     generation: u32,
@@ -201,7 +202,8 @@ impl From<DecodeError> for Close {
 impl Server {
     pub fn new(options: Options, listener: Socket, address: SocketAddr) -> Result<Server, NullBrokerError> {
         let ring = RingOptions { entries: 1024, receive_slots: 2, receive_slot_bytes: 4096, workers_max: 2 };
-        let engine = RingEngine::new(ring).map_err(failed("io_uring"))?;
+        let kind = choice::choose(None, 1).map_err(|e| failed("the engine")(std::io::Error::other(e)))?.kind;
+        let engine = kind.engine(ring).map_err(failed("the engine"))?;
         let store = Store::open(options.variant.kind, &options.data_dir, &OsDisk)
             .map_err(failed(options.data_dir.display().to_string()))?;
         Ok(Server {

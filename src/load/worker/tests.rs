@@ -44,7 +44,7 @@ impl Simulated {
             service_ns: SECOND_NS / per_second,
             pause: ZERO_NS + pause.start..ZERO_NS + pause.end,
             base_offset: 0,
-            waker: engine().unwrap().waker(),
+            waker: Waker::by_event().unwrap(),
         }
     }
 
