@@ -7,9 +7,14 @@
 #                                            prints `bootstrap=HOST:PORT` once it is ready
 #   java-kafka.sh zookeeper VERSION [DIR]    its ZooKeeper alone; a later start in DIR uses it
 #   java-kafka.sh stop VERSION [DIR] [--kill] stops both by their pid files; --kill does it with SIGKILL
+#   java-kafka.sh command VERSION DIR --port N [--zookeeper HOST:PORT] [--gc-log FILE] [--override k=v]...
+#   java-kafka.sh command VERSION DIR --port N --only-zookeeper
+#                                            prepares DIR and prints what start would run, for a caller that keeps
+#                                            the process itself: version=, metadata=, classpath=, then word= lines
 #   java-kafka.sh run VERSION CLASS [ARG]... a class of that release, in the foreground
 #   java-kafka.sh classpath VERSION          what to put on CLASSPATH
 #
+# VERSION is one of those pinned in java-kafka/, or the beginning of one: 3.9 or 3.9.x, 4.
 # RINGDAW_KAFKA_HOME=DIR uses an installed Kafka (its libs/) and fetches nothing.
 # RINGDAW_JAVA_KAFKA=DIR keeps jars and runs there instead of target/java-kafka.
 # KAFKA_HEAP_OPTS, KAFKA_JVM_PERFORMANCE_OPTS and KAFKA_OPTS mean what they mean to Kafka.
@@ -24,8 +29,15 @@ unavailable() { echo "java-kafka: $1; set RINGDAW_KAFKA_HOME to an installed Kaf
 fail() { echo "java-kafka: $1" >&2; exit 1; }
 
 [ $# -ge 2 ] || usage
-command=$1 version=$2
+command=$1 version=${2%.x}
 shift 2
+# The newest pinned one that begins so.
+if [ -z "${RINGDAW_KAFKA_HOME:-}" ] && [ ! -d "$here/java-kafka/$version" ]; then
+  asked=$version
+  for found in $(cd "$here/java-kafka" && printf '%s\n' */ | sort -V); do
+    case ${found%/} in "$asked".*) version=${found%/} ;; esac
+  done
+fi
 pinned=$here/java-kafka/$version
 libs=$store/$version/libs
 if [ -n "${RINGDAW_KAFKA_HOME:-}" ]; then
@@ -91,16 +103,36 @@ await() {
   fail "$4 did not start within 90 s; its log is $1"
 }
 
-launch() { # launch DIR NAME HEAP CLASS ARG...
-  local dir=$1 name=$2 heap=$3
-  shift 3
-  # shellcheck disable=SC2086 # the options are lists of words, as Kafka's own scripts take them
-  CLASSPATH="$libs/*" setsid java $heap \
-    ${KAFKA_JVM_PERFORMANCE_OPTS:--server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true} \
-    ${KAFKA_OPTS:-} -Dlog4j.configuration="file:$here/java-kafka/log4j.properties" \
-    -Dlog4j2.configurationFile="$here/java-kafka/log4j2.properties" \
-    "$@" >"$dir/$name.log" 2>&1 </dev/null &
-  echo $! >"$dir/$name.pid"
+# The JVM flags of Kafka's own start scripts, named here: a JVM that sees one core would choose another collector.
+kafka_heap="-Xmx1G -Xms1G"
+zookeeper_heap="-Xmx512M -Xms512M"
+kafka_performance="-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true"
+
+words=()
+words_of() { # words_of HEAP CLASS ARG...: what to run, into the array `words`
+  local heap=$1
+  shift
+  # shellcheck disable=SC2206 # the options are lists of words, as Kafka's own scripts take them
+  words=(java $heap ${KAFKA_JVM_PERFORMANCE_OPTS:-$kafka_performance} ${KAFKA_OPTS:-}
+    "-Dlog4j.configuration=file:$here/java-kafka/log4j.properties"
+    "-Dlog4j2.configurationFile=$here/java-kafka/log4j2.properties" "$@")
+}
+
+launch() { # launch DIR NAME: starts `words`
+  CLASSPATH="$libs/*" setsid "${words[@]}" >"$1/$2.log" 2>&1 </dev/null &
+  echo $! >"$1/$2.pid"
+}
+
+zookeeper_prepare() { # zookeeper_prepare DIR PORT
+  {
+    echo "dataDir=$1/zookeeper"
+    echo "clientPort=$2"
+    echo "clientPortAddress=127.0.0.1"
+    echo "maxClientCnxns=0"
+    echo "admin.enableServer=false"
+    echo "4lw.commands.whitelist=ruok,srvr"
+  } >"$1/zookeeper.properties"
+  words_of "$zookeeper_heap" org.apache.zookeeper.server.quorum.QuorumPeerMain "$1/zookeeper.properties"
 }
 
 zookeeper() {
@@ -111,22 +143,48 @@ zookeeper() {
     port=$(sed -n 's/^clientPort=//p' "$dir/zookeeper.properties")
   else
     port=$(free_port)
-    {
-      echo "dataDir=$dir/zookeeper"
-      echo "clientPort=$port"
-      echo "clientPortAddress=127.0.0.1"
-      echo "maxClientCnxns=0"
-      echo "admin.enableServer=false"
-      echo "4lw.commands.whitelist=ruok,srvr"
-    } >"$dir/zookeeper.properties"
-    launch "$dir" zookeeper "-Xmx512M" org.apache.zookeeper.server.quorum.QuorumPeerMain "$dir/zookeeper.properties"
+    zookeeper_prepare "$dir" "$port"
+    launch "$dir" zookeeper
     await "$dir/zookeeper.log" "$dir/zookeeper.pid" 'binding to port' ZooKeeper
   fi
   echo "zookeeper=127.0.0.1:$port"
 }
 
+is_kraft() { [ "${version%%.*}" -ge 4 ]; }
+
+# broker_prepare DIR PORT ZOOKEEPER [--override k=v]...: settings, and in KRaft mode the formatted directory
+broker_prepare() {
+  local dir=$1 port=$2 zookeeper=$3 config=$1/server.properties controller_port
+  shift 3
+  {
+    echo "log.dirs=$dir/data"
+    echo "num.partitions=1"
+    echo "offsets.topic.replication.factor=1"
+    echo "transaction.state.log.replication.factor=1"
+    echo "transaction.state.log.min.isr=1"
+    echo "group.initial.rebalance.delay.ms=0"
+    if is_kraft; then
+      controller_port=$(free_port)
+      echo "process.roles=broker,controller"
+      echo "node.id=1"
+      echo "controller.quorum.voters=1@127.0.0.1:$controller_port"
+      echo "controller.listener.names=CONTROLLER"
+      echo "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port"
+    else
+      echo "broker.id=0"
+      echo "listeners=PLAINTEXT://127.0.0.1:$port"
+      echo "zookeeper.connect=$zookeeper"
+    fi
+  } >"$config"
+  if is_kraft && [ ! -f "$dir/data/meta.properties" ]; then
+    CLASSPATH="$libs/*" java kafka.tools.StorageTool format -t Tk9UX0FfU0VDUkVUX0lEMQ -c "$config" >"$dir/format.log" 2>&1 ||
+      { cat "$dir/format.log" >&2; fail "formatting $dir/data failed"; }
+  fi
+  words_of "${KAFKA_HEAP_OPTS:-$kafka_heap}" kafka.Kafka "$config" "$@"
+}
+
 start() {
-  local dir=$store/run/$version port='' overrides=()
+  local dir=$store/run/$version port='' zookeeper='' overrides=()
   [ $# -eq 0 ] || [[ $1 == --* ]] || { dir=$1; shift; }
   while [ $# -gt 0 ]; do
     case $1 in
@@ -139,43 +197,45 @@ start() {
   mkdir -p "$dir"
   ! alive "$dir/kafka.pid" || fail "already running from $dir, pid $(cat "$dir/kafka.pid")"
   [ -n "$port" ] || port=$(free_port)
-  local config=$dir/server.properties heap=${KAFKA_HEAP_OPTS:--Xmx1G -Xms1G}
-  {
-    echo "log.dirs=$dir/data"
-    echo "num.partitions=1"
-    echo "offsets.topic.replication.factor=1"
-    echo "transaction.state.log.replication.factor=1"
-    echo "transaction.state.log.min.isr=1"
-    echo "group.initial.rebalance.delay.ms=0"
-  } >"$config"
-  if [ "${version%%.*}" -ge 4 ]; then
-    local controller_port
-    controller_port=$(free_port)
-    {
-      echo "process.roles=broker,controller"
-      echo "node.id=1"
-      echo "controller.quorum.voters=1@127.0.0.1:$controller_port"
-      echo "controller.listener.names=CONTROLLER"
-      echo "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port"
-    } >>"$config"
-    if [ ! -f "$dir/data/meta.properties" ]; then
-      CLASSPATH="$libs/*" java kafka.tools.StorageTool format -t Tk9UX0FfU0VDUkVUX0lEMQ -c "$config" >"$dir/format.log" 2>&1 ||
-        { cat "$dir/format.log" >&2; fail "formatting $dir/data failed"; }
-    fi
-  else
-    local zookeeper_port
-    zookeeper_port=$(zookeeper "$dir")
-    zookeeper_port=${zookeeper_port##*:}
-    {
-      echo "broker.id=0"
-      echo "listeners=PLAINTEXT://127.0.0.1:$port"
-      echo "zookeeper.connect=127.0.0.1:$zookeeper_port"
-    } >>"$config"
+  if ! is_kraft; then
+    zookeeper=$(zookeeper "$dir")
+    zookeeper=${zookeeper#*=}
   fi
-  launch "$dir" kafka "$heap" kafka.Kafka "$config" "${overrides[@]}"
+  broker_prepare "$dir" "$port" "$zookeeper" "${overrides[@]}"
+  launch "$dir" kafka
   await "$dir/kafka.log" "$dir/kafka.pid" ' started \(kafka.server.Kafka' "Kafka $version"
   echo "bootstrap=127.0.0.1:$port"
-  [ -z "${zookeeper_port:-}" ] || echo "zookeeper=127.0.0.1:$zookeeper_port"
+  [ -z "$zookeeper" ] || echo "zookeeper=$zookeeper"
+}
+
+command_for() {
+  local dir=$1 port='' zookeeper='' gc_log='' only_zookeeper='' overrides=()
+  shift
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --port) port=$2; shift 2 ;;
+      --zookeeper) zookeeper=$2; shift 2 ;;
+      --gc-log) gc_log=$2; shift 2 ;;
+      --override) overrides+=(--override "$2"); shift 2 ;;
+      --only-zookeeper) only_zookeeper=yes; shift ;;
+      *) usage ;;
+    esac
+  done
+  [ -n "$port" ] || usage
+  fetch
+  mkdir -p "$dir"
+  # As Kafka's scripts name their GC log, without the rotation: a run of the rig is short.
+  [ -z "$gc_log" ] || KAFKA_OPTS="${KAFKA_OPTS:-} -Xlog:gc*:file=$gc_log:time,tags:filecount=0"
+  if [ -n "$only_zookeeper" ]; then
+    zookeeper_prepare "$dir" "$port"
+  else
+    is_kraft || [ -n "$zookeeper" ] || fail "Kafka $version needs --zookeeper HOST:PORT"
+    broker_prepare "$dir" "$port" "$zookeeper" "${overrides[@]}"
+  fi
+  echo "version=$version"
+  if is_kraft; then echo metadata=kraft; else echo metadata=zookeeper; fi
+  echo "classpath=$libs/*"
+  printf 'word=%s\n' "${words[@]}"
 }
 
 stop() {
@@ -202,6 +262,7 @@ case $command in
   fetch) fetch "$@" ;;
   start) start "$@" ;;
   zookeeper) zookeeper "$@" ;;
+  command) [ $# -ge 1 ] || usage; command_for "$@" ;;
   stop) stop "$@" ;;
   classpath) fetch; echo "$libs/*" ;;
   run)
