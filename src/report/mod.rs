@@ -3,13 +3,14 @@
 //! In: a [`run::Run`] that the rig filled. Out: the run folder. `run.json` is the only source: every other
 //! file is a pure function of it, so it can be rebuilt at any time, byte for byte.
 //!
-//! Reading order: `run` (the data), `lines` (which cells belong together), `statistics` (what samples support),
+//! Reading order: `run` (the data), `lines` (which cells belong together), `statistics` (what samples support), `pairs` (what two subjects show),
 //! `table`, `csv` and `page` (the outputs), `picture` with `svg` and `style` (the drawings), `folder` (the files).
 pub mod csv;
 pub mod figures;
 pub mod folder;
 pub mod lines;
 pub mod page;
+pub mod pairs;
 pub mod picture;
 pub mod run;
 pub mod statistics;
