@@ -284,8 +284,23 @@ impl Control {
         }
     }
 
-    /// The next offset of every partition (`latest`), or the first one there is.
+    /// The next offset of every partition (`latest`), or the first one there is. A broker whose metadata name a new
+    /// leader before the leader knows is asked again for a while.
     pub fn offsets(&mut self, topic: &Topic, latest: bool) -> Result<Vec<i64>, LoadError> {
+        let began = Instant::now();
+        loop {
+            match self.offsets_once(topic, latest) {
+                Err(LoadError::Refused { code, .. })
+                    if code.is_retriable() && began.elapsed() < TOPIC_READY_MAX =>
+                {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    fn offsets_once(&mut self, topic: &Topic, latest: bool) -> Result<Vec<i64>, LoadError> {
         let version = self.versions.pick(ApiKey::ListOffsets, 1..=5)?;
         let mut offsets = vec![-1; topic.partitions as usize];
         let timestamp = if latest { -1 } else { -2 };

@@ -92,6 +92,8 @@ pub enum Ended {
     Completed,
     /// `Plan::bytes_max` was reached.
     BytesMax,
+    /// `Plan::window_bytes` were sent in the window.
+    WorkDone,
     /// More than 10 s of schedule was waiting.
     Overloaded,
     /// The caller broke it off.

@@ -27,6 +27,8 @@ pub struct Plan {
     pub duration: Duration,
     /// Ends the window early when this many bytes of records have been sent, warm-up included.
     pub bytes_max: Option<u64>,
+    /// Ends the window when this many bytes of records have been sent in it: the same work for every subject.
+    pub window_bytes: Option<u64>,
     /// How long readers may take, after the last acknowledgement, to see everything.
     pub drain_max: Duration,
     /// How long one request may go unanswered before the broker counts as hung.
@@ -59,6 +61,7 @@ impl Default for Plan {
             until_steady: false,
             duration: Duration::from_secs(5),
             bytes_max: None,
+            window_bytes: None,
             drain_max: Duration::from_secs(60),
             answer_max: Duration::from_secs(30),
             seed: 42,

@@ -129,6 +129,8 @@ pub struct Worker<'a> {
     turn: u64,
     sent_bytes: u64,
     sent_bytes_max: u64,
+    sent_bytes_at_window_start: u64,
+    window_bytes: u64,
     issued: u64,
     in_flight: u64,
     spin_ns: u64,
@@ -194,6 +196,8 @@ impl<'a> Worker<'a> {
             turn: 0,
             sent_bytes: 0,
             sent_bytes_max: plan.bytes_max.map_or(u64::MAX, |bytes| bytes.div_ceil(workers.max(1))),
+            sent_bytes_at_window_start: 0,
+            window_bytes: plan.window_bytes.map_or(u64::MAX, |bytes| bytes.div_ceil(workers.max(1))),
             issued: 0,
             in_flight: 0,
             spin_ns: 0,
@@ -417,6 +421,7 @@ impl<'a> Worker<'a> {
 
     fn on_phase(&mut self, before: Phase, core_time: Option<(u64, u64)>) {
         if self.phase == Phase::Measure {
+            self.sent_bytes_at_window_start = self.sent_bytes;
             if self.shared.plan.until_steady {
                 let end_ns = self.window_end_ns();
                 self.producers.iter_mut().for_each(|producer| producer.schedule.end_at(end_ns));
@@ -518,6 +523,10 @@ impl<'a> Worker<'a> {
         self.sent_bytes += records * u64::from(self.shared.plan.producers.record_bytes);
         if self.sent_bytes >= self.sent_bytes_max {
             self.shared.cut(now_ns, Ended::BytesMax);
+        } else if self.phase == Phase::Measure
+            && self.sent_bytes - self.sent_bytes_at_window_start >= self.window_bytes
+        {
+            self.shared.cut(now_ns, Ended::WorkDone);
         } else if now_ns - intended_ns > WAITING_MAX_NS {
             self.shared.cut(now_ns, Ended::Overloaded);
         }

@@ -161,7 +161,7 @@ impl Collected {
             say(format!("void: {reason}"));
         }
         match &outcome.ended {
-            Ended::Completed | Ended::Interrupted => {}
+            Ended::Completed | Ended::WorkDone | Ended::Interrupted => {}
             Ended::BytesMax => say("short: the window ended at the limit of bytes".to_owned()),
             Ended::Overloaded => say("overloaded: more than 10 s of schedule was waiting".to_owned()),
             Ended::Disconnected(why) => say(format!("disconnected: {why}")),
