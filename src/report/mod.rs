@@ -17,3 +17,4 @@ pub mod statistics;
 mod style;
 mod svg;
 pub mod table;
+pub mod verdict;

@@ -5,6 +5,8 @@
 //! pointer and saving of each picture as SVG or CSV.
 //! Everything that came from outside (names, configurations, kernel texts) passes through `escape`.
 
+mod verdict;
+
 use std::path::Path;
 
 use super::figures::{
@@ -37,6 +39,7 @@ pub fn html(run: &Run, source: &Path) -> Result<String, RunError> {
     out.push_str(&format!("<style id=\"picture-style\">\n{}</style>\n", style::picture()));
     out.push_str("</head>\n<body>\n<main>\n");
     top(&mut out, run);
+    verdict::section(&mut out, run, &pictures);
     results(&mut out, run);
     for (section, layout, title, intro) in [
         (
@@ -321,7 +324,7 @@ fn results(out: &mut String, run: &Run) {
         );
         out.push_str(&format!("<p class=\"intro\">{}</p>\n", escape(&text)));
     }
-    for claim in run.comparisons.iter().filter_map(|comparison| comparison.claim.as_deref()) {
+    for claim in run.comparisons.iter().filter(|c| c.versus.is_none()).filter_map(|c| c.claim.as_deref()) {
         out.push_str(&format!("<p class=\"intro\">{}</p>\n", escape(claim)));
     }
     out.push_str("</section>\n");

@@ -492,6 +492,57 @@ pub struct Comparison {
     pub p_holm: Option<f64>,
     pub claim: Option<String>,
     pub parity: Vec<String>,
+    /// Of two subjects; what stands in a row of the verdict table. Empty where one cell stands alone.
+    pub versus: Option<Versus>,
+}
+
+/// Two subjects side by side: what a [`Comparison`] says beyond its ratio.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Versus {
+    /// `split`, `shared`: who had which cores.
+    pub view: String,
+    /// `default`, `best`, or `floor` for a subject against itself.
+    pub pairing: String,
+    /// What was done: `1 partition at saturation`.
+    pub place: String,
+    /// What was measured, in words: `records/s`, `produce p99`.
+    pub what: String,
+    /// `1/s`, `ns`, `B`.
+    pub unit: String,
+    pub lower_is_better: bool,
+    pub a_value: Option<f64>,
+    pub b_value: Option<f64>,
+    /// Of the signed-rank test, before the correction.
+    pub p: Option<f64>,
+    pub outcome: Outcome,
+    pub effects: Vec<Effect>,
+    pub partitions: Option<u64>,
+    pub offered_records_per_s: Option<f64>,
+}
+
+/// What a comparison may say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// A is better than B.
+    Better,
+    Worse,
+    NotShown,
+    /// No floor, too few pairs, or nothing measured.
+    #[default]
+    NoClaim,
+}
+
+/// One pair.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Effect {
+    pub pair: u64,
+    /// A over B; `None` where either was not measured.
+    pub ratio: Option<f64>,
+    pub a_first: bool,
+    pub void: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

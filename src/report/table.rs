@@ -244,6 +244,11 @@ pub fn terminal(run: &Run, page: Option<&Path>) -> String {
         out.push_str(&table.terminal());
         out.push('\n');
     }
+    let verdicts = super::verdict::terminal(run);
+    if !verdicts.is_empty() {
+        out.push_str(&verdicts);
+        out.push('\n');
+    }
     let mut notes = notes(run);
     if let Some(page) = page {
         notes.push(("page", page.display().to_string()));
@@ -263,6 +268,11 @@ pub fn markdown(run: &Run) -> String {
         out.push_str(&table.markdown());
         out.push('\n');
     }
+    let verdicts = super::verdict::markdown(run);
+    if !verdicts.is_empty() {
+        out.push_str(&verdicts);
+        out.push('\n');
+    }
     for (word, text) in notes(run) {
         out.push_str(&format!("- **{word}**: {text}\n"));
     }
@@ -279,6 +289,9 @@ fn notes(run: &Run) -> Vec<(&'static str, String)> {
         notes.push(("verdict", verdict.clone()));
     }
     notes.push(("verified", audit_sentence(&run.verification)));
+    for line in super::verdict::parity(run) {
+        notes.push(("parity", line.to_owned()));
+    }
     for anomaly in &run.verification.first_anomalies {
         let place = [
             anomaly.topic.clone(),
@@ -314,7 +327,7 @@ fn notes(run: &Run) -> Vec<(&'static str, String)> {
             ),
         ));
     }
-    for claim in run.comparisons.iter().filter_map(|comparison| comparison.claim.clone()) {
+    for claim in run.comparisons.iter().filter(|c| c.versus.is_none()).filter_map(|c| c.claim.clone()) {
         notes.push(("interval", claim));
     }
     for cell in &run.cells {

@@ -12,6 +12,7 @@ mod memory;
 mod spectrum;
 mod throughput;
 mod timeline;
+mod versus;
 
 use std::path::Path;
 
@@ -45,6 +46,7 @@ pub struct Picture {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
+    Verdict,
     Throughput,
     Latency,
     Cost,
@@ -183,10 +185,13 @@ fn load(cell: &Cell) -> String {
 pub fn pictures(run: &Run, source: &Path) -> Result<Vec<Picture>, RunError> {
     let scene = Scene::of(run, source)?;
     let mut out = Vec::new();
+    out.extend(versus::map(&scene));
+    out.extend(versus::pairs(&scene));
     out.extend(throughput::draw(&scene));
     out.extend(limits::efficiency(&scene));
     out.extend(limits::roofs(&scene));
     out.extend(latency::draw(&scene));
+    out.extend(versus::loads(&scene));
     out.extend(spectrum::draw(&scene));
     out.extend(cost::cpu(&scene));
     out.extend(memory::draw(&scene));
