@@ -3,6 +3,8 @@
 //! In: arguments. Out: an exit code (RIG section 6.3); progress goes to stderr, the table to stdout, everything else
 //! into the run folder.
 
+mod compare;
+
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,6 +42,7 @@ use crate::report::run::{self, Role, Run};
   ringdaw bench run @stall                        a workload of the library
   ringdaw bench run my.yaml --set producers.steady.rate=50k/s
   ringdaw bench --subject localhost:9092          a broker that is already running
+  ringdaw bench compare --against java-kafka:3.9.1  side by side, with intervals and a noise floor
 
 Exit codes: 0 done, 1 service level missed, 2 usage or workload file, 3 verification failed, 4 not valid,
 5 the broker failed, 6 subject not available, 130 interrupted.")]
@@ -71,6 +74,8 @@ enum BenchCommand {
         #[arg(long = "match", value_name = "WORKLOAD")]
         matching: Option<String>,
     },
+    /// Two subjects side by side, block beside block: Ringdaw against Java Kafka, or any two
+    Compare(Box<compare::CompareArgs>),
     /// Run the cells of a stored run again, read every topic back from its start and audit it
     Verify {
         /// A run folder or its run.json
@@ -113,7 +118,7 @@ enum BenchCommand {
 
 #[derive(Args, Debug, Clone)]
 struct Options {
-    /// Who is measured: ringdaw, null-broker[:VARIANT], HOST:PORT, or a command with {data_dir} {port} {cores}
+    /// Who is measured: ringdaw, null-broker[:VARIANT], java-kafka[:VERSION], HOST:PORT, or a command with {data_dir} {port} {cores}
     #[arg(long, global = true, default_value = "ringdaw", value_name = "SUBJECT")]
     subject: String,
     /// The process behind HOST:PORT on this machine, so that its cost can be measured
@@ -221,6 +226,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
         None => bench(&args.options),
         Some(BenchCommand::Run { workload }) => sweep(&args.options, "run", workload, &[]),
         Some(BenchCommand::Sweep { workload, vary }) => sweep(&args.options, "sweep", workload, vary),
+        Some(BenchCommand::Compare(contest)) => compare::run(&args.options, contest),
         Some(BenchCommand::Limits { matching }) => limits(&args.options, matching.as_deref()),
         Some(BenchCommand::Verify { run, crash }) => verify(&args.options, run, crash.as_deref()),
     };
@@ -453,6 +459,7 @@ fn subject_name(kind: &Kind) -> String {
         Kind::Ringdaw => "ringdaw".to_owned(),
         Kind::NullBroker(variant) => format!("null-broker {variant}"),
         Kind::Address(address) => address.clone(),
+        Kind::JavaKafka(version) => format!("java-kafka {version}"),
         Kind::Command(line) => {
             line.split(' ').next().unwrap_or("command").rsplit('/').next().unwrap_or("command").to_owned()
         }

@@ -8,7 +8,7 @@ use super::block::BlockError;
 use super::subject::SubjectError;
 use crate::load;
 
-/// Exit codes of the rig. Code 6, a subject that cannot be obtained, comes with `bench compare`.
+/// Exit codes of the rig.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done,
@@ -17,6 +17,8 @@ pub enum Exit {
     VerificationFailed,
     NotValid,
     SubjectFailed,
+    /// A subject cannot be obtained on this machine.
+    Unavailable,
     Interrupted,
 }
 
@@ -29,6 +31,7 @@ impl Exit {
             Exit::VerificationFailed => 3,
             Exit::NotValid => 4,
             Exit::SubjectFailed => 5,
+            Exit::Unavailable => 6,
             Exit::Interrupted => 130,
         }
     }
@@ -55,8 +58,10 @@ impl From<SubjectError> for Failure {
     fn from(error: SubjectError) -> Failure {
         let exit = match error {
             SubjectError::Interrupted => Exit::Interrupted,
+            SubjectError::Unavailable { .. } => Exit::Unavailable,
             SubjectError::Spawn { .. }
             | SubjectError::Io { .. }
+            | SubjectError::Script { .. }
             | SubjectError::Ended { .. }
             | SubjectError::Silent { .. }
             | SubjectError::Unknown { .. } => Exit::SubjectFailed,
@@ -69,6 +74,7 @@ impl From<BlockError> for Failure {
     fn from(error: BlockError) -> Failure {
         let exit = match &error {
             BlockError::Interrupted | BlockError::Subject(SubjectError::Interrupted) => Exit::Interrupted,
+            BlockError::Subject(SubjectError::Unavailable { .. }) => Exit::Unavailable,
             BlockError::Load(load::LoadError::Plan(_)) => Exit::Usage,
             BlockError::Load(load::LoadError::Panic(_)) | BlockError::Directory(_) => Exit::NotValid,
             BlockError::Load(_) | BlockError::Crashed(_) | BlockError::Subject(_) => Exit::SubjectFailed,

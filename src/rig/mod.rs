@@ -6,10 +6,13 @@
 //! order, `block` runs one, `cell` adds its blocks up. `subject` keeps the broker; `sampler`, `counting`, `limits`,
 //! `page_cache` and `environment` look at the machine; `live` shows it.
 
+mod ballast;
 mod block;
 mod cell;
 pub mod cli;
 mod client;
+mod contenders;
+mod contest;
 mod cores;
 mod counting;
 mod document;
@@ -17,6 +20,7 @@ mod durability;
 mod environment;
 mod exit;
 mod interrupt;
+mod java_kafka;
 mod limits;
 mod live;
 mod page_cache;
@@ -26,5 +30,7 @@ mod scenario;
 mod self_tests;
 mod session;
 mod subject;
+mod turns;
 mod value;
+mod warmup;
 mod workload;

@@ -254,9 +254,13 @@ impl Sequence {
 /// The one rate at which latencies are compared: half of the lowest saturation, rounded down to two digits.
 pub fn common_rate(saturation_records_per_s: impl Iterator<Item = f64>) -> Option<f64> {
     let lowest = saturation_records_per_s.filter(|rate| *rate > 0.0).min_by(f64::total_cmp)?;
-    let half = lowest / 2.0;
-    let unit = 10f64.powi(half.log10().floor() as i32 - 1);
-    Some(((half / unit).floor() * unit).max(1.0))
+    Some(round_down(lowest / 2.0))
+}
+
+/// To two digits, at least 1.
+pub fn round_down(rate: f64) -> f64 {
+    let unit = 10f64.powi(rate.max(1.0).log10().floor() as i32 - 1);
+    ((rate / unit).floor() * unit).max(1.0)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //!
 //! In: settings, cells. Out: `run.json` and what is made from it, and the exit code of RIG section 6.3. What was measured
 //! is written down however the run ends. The jobs are in the files beside this one: `bench` is the default one, `sweep`
-//! runs any list of cells, `verify` reads back.
+//! runs any list of cells, `verify` reads back, `compare` puts two subjects side by side.
 
 mod bench;
+mod compare;
 mod sweep;
 mod verdict;
 mod verify;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::block::{self, Surroundings};
 use super::cell::{Collected, Roof};
-use super::cores::{Cores, core_list};
+use super::cores::Cores;
 use super::durability::{Durability, Seen};
 use super::exit::{Exit, Failure};
 use super::interrupt;
@@ -35,6 +36,7 @@ use crate::report::table;
 const CELL_BYTES_MAX: u64 = 8 << 30;
 /// Dirty data left before a block begins.
 const DIRTY_BYTES_MAX: u64 = 8 << 20;
+
 /// What the command line decided.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -80,6 +82,8 @@ pub struct Session<'a> {
     undurable: bool,
     /// Cells that are void or client-bound: what `--strict` looks at.
     doubtful: u64,
+    /// CPU of metadata services beside their brokers.
+    companion_cpu_ns: u64,
     live: &'a mut dyn Live,
 }
 
@@ -127,6 +131,7 @@ impl<'a> Session<'a> {
             broken: false,
             undurable: false,
             doubtful: 0,
+            companion_cpu_ns: 0,
             live,
         })
     }
@@ -180,30 +185,9 @@ impl<'a> Session<'a> {
 
     fn start(&mut self, kind: &Kind, name: &str) -> Result<Subject, Failure> {
         let recipe = self.recipe(kind.clone(), name);
-        let is_null_broker = matches!(kind, Kind::NullBroker(_));
         let subject = Subject::start(recipe)?;
         if !self.run.subjects.iter().any(|known| known.name == name) {
-            self.run.subjects.push(run::Subject {
-                name: name.to_owned(),
-                version: matches!(kind, Kind::Ringdaw | Kind::NullBroker(_))
-                    .then(|| env!("CARGO_PKG_VERSION").to_owned()),
-                command: Some(subject.command().to_owned()),
-                config: subject.config().map(str::to_owned),
-                config_sha256: subject.config().map(super::environment::sha256),
-                metadata_mode: matches!(kind, Kind::Ringdaw).then(|| "embedded".to_owned()),
-                jvm_flags: None,
-                cores: Some(core_list(&self.settings.cores.broker)),
-                durability: run::Durability {
-                    // The null broker flushes before every answer or never.
-                    class: Some(match (is_null_broker, self.settings.durability) {
-                        (true, Durability::IntervalMs(_)) => Durability::PageCache.to_string(),
-                        (_, class) => class.to_string(),
-                    }),
-                    ..run::Durability::default()
-                },
-                ready_ns: subject.ready_ns(),
-                is_null_broker,
-            });
+            self.run.subjects.push(subject.entry());
         }
         if matches!(kind, Kind::Address(_)) {
             self.flag("not-isolated: the subject runs on, with whatever else it does");
@@ -302,13 +286,19 @@ impl<'a> Session<'a> {
         let seconds = cells.iter().map(|cell| cell.duration_s()).sum::<f64>()
             + (windows.limits_start + windows.limits_end).as_secs_f64()
             + extra_s;
+        self.open_plan(cells, order, seconds)
+    }
+
+    /// The same with an order of its own.
+    fn open_plan(&mut self, cells: &[&CellSpec], order: Vec<String>, seconds: f64) -> Result<(), Failure> {
+        let steps = order.len();
         let mut plan = run::Plan {
             kind: self.run.kind.clone(),
             command: self.run.command.clone(),
             seed: self.run.seed,
             planned_duration_s: Some(seconds),
             cells: cells.iter().map(|cell| cell.planned()).collect(),
-            order: order.clone(),
+            order,
             ..run::Plan::default()
         };
         let folder = Folder::create(&self.settings.out, &mut plan, SystemTime::now())
@@ -318,7 +308,7 @@ impl<'a> Session<'a> {
         self.data_directory = self.settings.data_parent.join(&self.run.run_id);
         fs::create_dir_all(&self.data_directory).map_err(|e| Failure::directory(&self.data_directory, &e))?;
         self.folder = Some(folder);
-        self.live.plan(order.len(), seconds);
+        self.live.plan(steps, seconds);
         self.save()
     }
 
@@ -395,6 +385,7 @@ impl<'a> Session<'a> {
                 | Exit::Usage
                 | Exit::VerificationFailed
                 | Exit::NotValid
+                | Exit::Unavailable
                 | Exit::SubjectFailed => format!("the run ended early: {}", failure.text),
             };
             self.run.verdicts.push(verdict);

@@ -13,9 +13,11 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::cores::core_list;
 use super::durability::Durability;
-use super::interrupt;
+use super::{interrupt, java_kafka};
 use crate::reactor::process::{self, Signal};
+use crate::report::run;
 
 /// How long a broker may take until it answers.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -32,7 +34,12 @@ pub enum Kind {
     Address(String),
     /// A command line with `{data_dir}`, `{port}` and `{cores}` in it.
     Command(String),
+    /// A release, or the beginning of one; started through `scripts/java-kafka.sh`, with a ZooKeeper if it needs one.
+    JavaKafka(String),
 }
+
+/// The release that `java-kafka` without a version means.
+const JAVA_KAFKA_NEWEST: &str = "4";
 
 impl FromStr for Kind {
     type Err = String;
@@ -51,15 +58,19 @@ impl FromStr for Kind {
         if text.contains("{port}") {
             return Ok(Kind::Command(text.to_owned()));
         }
-        if text.starts_with("java-kafka") {
-            return Err(format!("{text}: Java Kafka as a subject comes with `bench compare`"));
+        if let Some(rest) = text.strip_prefix("java-kafka") {
+            return match rest.strip_prefix(':') {
+                Some(version) if !version.is_empty() => Ok(Kind::JavaKafka(version.to_owned())),
+                None if rest.is_empty() => Ok(Kind::JavaKafka(JAVA_KAFKA_NEWEST.to_owned())),
+                Some(_) | None => Err(format!("{text}: write java-kafka:VERSION")),
+            };
         }
         match text.rsplit_once(':') {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() && !text.contains(' ') => {
                 Ok(Kind::Address(text.to_owned()))
             }
             _ => Err(format!(
-                "{text}: a subject is ringdaw, null-broker[:VARIANT], HOST:PORT, or a command that contains {{port}}"
+                "{text}: a subject is ringdaw, null-broker[:VARIANT], java-kafka[:VERSION], HOST:PORT, or a command that contains {{port}}"
             )),
         }
     }
@@ -75,7 +86,7 @@ pub struct Recipe {
     pub durability: Durability,
     /// A directory of its own; made and removed by the rig.
     pub data_directory: PathBuf,
-    /// Further settings for a Ringdaw broker, `key=value`.
+    /// Further settings for a Ringdaw or Java broker, `key=value`.
     pub overrides: Vec<String>,
     /// Where stdout and stderr go.
     pub log_file: PathBuf,
@@ -97,8 +108,24 @@ pub enum SubjectError {
     Silent { name: String, address: String, seconds: u64, reason: String },
     #[error("{address}: no such host or port")]
     Unknown { address: String },
+    /// It cannot be obtained on this machine; the sentence says what is missing.
+    #[error("{text}")]
+    Unavailable { text: String },
+    #[error("{text}")]
+    Script { text: String },
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What is known of a subject beside its address.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The settings file it was started with.
+    pub config: Option<String>,
+    pub version: Option<String>,
+    /// `embedded`, `zookeeper`, `kraft`.
+    pub metadata_mode: Option<String>,
+    pub jvm_flags: Option<String>,
 }
 
 /// A running subject.
@@ -106,31 +133,45 @@ pub enum SubjectError {
 pub struct Subject {
     recipe: Recipe,
     child: Option<Child>,
+    /// The metadata service that the broker needs beside it; started before it and ended after it.
+    companion: Option<Child>,
     address: SocketAddr,
     ready_ns: Option<u64>,
-    config: Option<String>,
+    known: Known,
+    /// How it was started, for people.
     command: String,
 }
 
 impl Subject {
     /// Starts the subject on an empty directory and waits until it answers.
     pub fn start(recipe: Recipe) -> Result<Subject, SubjectError> {
-        if matches!(recipe.kind, Kind::Ringdaw | Kind::NullBroker(_) | Kind::Command(_)) {
-            let path = recipe.data_directory.clone();
-            fs::create_dir_all(&path).map_err(|source| SubjectError::Io { path, source })?;
+        match recipe.kind {
+            Kind::Ringdaw | Kind::NullBroker(_) | Kind::Command(_) | Kind::JavaKafka(_) => {
+                let path = recipe.data_directory.clone();
+                fs::create_dir_all(&path).map_err(|source| SubjectError::Io { path, source })?;
+            }
+            Kind::Address(_) => {}
         }
         Subject::run(recipe)
     }
 
     /// Starts the process on the directory as it is.
     fn run(recipe: Recipe) -> Result<Subject, SubjectError> {
-        let (mut command, address, config) = match &recipe.kind {
+        let mut companion = None;
+        let (mut command, address, known) = match &recipe.kind {
             Kind::Address(text) => {
                 let address = text.to_socket_addrs().ok().and_then(|mut all| all.next());
                 let address = address.ok_or_else(|| SubjectError::Unknown { address: text.clone() })?;
                 let command = text.clone();
-                let mut subject =
-                    Subject { recipe, child: None, address, ready_ns: None, config: None, command };
+                let mut subject = Subject {
+                    recipe,
+                    child: None,
+                    companion: None,
+                    address,
+                    ready_ns: None,
+                    known: Known::default(),
+                    command,
+                };
                 subject.wait_until_ready()?;
                 subject.ready_ns = None;
                 return Ok(subject);
@@ -138,23 +179,19 @@ impl Subject {
             Kind::Ringdaw => ringdaw(&recipe)?,
             Kind::NullBroker(variant) => null_broker(&recipe, variant)?,
             Kind::Command(line) => command(&recipe, line)?,
+            Kind::JavaKafka(version) => {
+                let (prepared, zookeeper) = java_kafka(&recipe, version)?;
+                companion = zookeeper;
+                prepared
+            }
         };
-        let log = || {
-            let path = &recipe.log_file;
-            File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map_err(|source| SubjectError::Io { path: path.clone(), source })
-        };
-        command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
-        process::isolate(&mut command, &recipe.cores);
+        let (name, log) = (recipe.name.clone(), recipe.log_file.clone());
         let shown = shown(&command);
-        let started = Instant::now();
-        let child =
-            command.spawn().map_err(|source| SubjectError::Spawn { name: recipe.name.clone(), source })?;
+        // From here on a failure drops the subject, and with it the companion.
         let mut subject =
-            Subject { recipe, child: Some(child), address, ready_ns: None, config, command: shown };
+            Subject { recipe, child: None, companion, address, ready_ns: None, known, command: shown };
+        let started = Instant::now();
+        subject.child = Some(spawn(&mut command, &name, &log, &subject.recipe.cores)?);
         subject.wait_until_ready()?;
         subject.ready_ns = Some(started.elapsed().as_nanos() as u64);
         Ok(subject)
@@ -205,31 +242,60 @@ impl Subject {
         self.ready_ns
     }
 
-    /// The settings file it was started with.
-    pub fn config(&self) -> Option<&str> {
-        self.config.as_deref()
+    /// As `run.json` lists it. The null broker flushes before every answer or never.
+    pub fn entry(&self) -> run::Subject {
+        let is_null_broker = matches!(self.recipe.kind, Kind::NullBroker(_));
+        let class = match self.recipe.durability {
+            Durability::IntervalMs(_) if is_null_broker => Durability::PageCache,
+            class => class,
+        };
+        let known = self.known.clone();
+        run::Subject {
+            name: self.recipe.name.clone(),
+            version: known.version,
+            command: Some(self.command.clone()),
+            config_sha256: known.config.as_deref().map(super::environment::sha256),
+            config: known.config,
+            metadata_mode: known.metadata_mode,
+            jvm_flags: known.jvm_flags,
+            cores: Some(core_list(&self.recipe.cores)),
+            durability: run::Durability { class: Some(class.to_string()), ..run::Durability::default() },
+            ready_ns: self.ready_ns,
+            is_null_broker,
+        }
     }
 
-    /// How it was started, for people.
-    pub fn command(&self) -> &str {
-        &self.command
+    /// CPU that the metadata service beside the broker has used since it started.
+    pub fn companion_cpu_ns(&self) -> Option<u64> {
+        super::sampler::cpu_ns(&[self.companion.as_ref()?.id()])
     }
 
     /// The processes whose cost is the subject's, the broker first. Empty when nobody told us.
     pub fn pids(&self) -> Vec<u32> {
-        let pid = self.child.as_ref().map(Child::id).or(self.recipe.pid);
-        pid.map(super::sampler::process_tree).unwrap_or_default()
+        let broker = self.child.as_ref().map(Child::id).or(self.recipe.pid);
+        let companion = self.companion.as_ref().map(Child::id);
+        broker.into_iter().chain(companion).flat_map(super::sampler::process_tree).collect()
     }
 
     /// A child that has ended by itself, with its status and last lines.
     pub fn crashed(&mut self) -> Option<String> {
-        let status = self.child.as_mut()?.try_wait().ok()??;
-        self.child = None;
-        Some(format!(
-            "{} ended during the run ({status}):\n{}",
-            self.recipe.name,
-            tail(&self.recipe.log_file)
-        ))
+        let name = &self.recipe.name;
+        let ended = |child: &mut Option<Child>| {
+            let status = child.as_mut()?.try_wait().ok()??;
+            *child = None;
+            Some(status)
+        };
+        if let Some(status) = ended(&mut self.child) {
+            return Some(format!("{name} ended during the run ({status}):\n{}", self.last_lines()));
+        }
+        let status = ended(&mut self.companion)?;
+        let log = companion_log(&self.recipe.log_file);
+        Some(format!("the ZooKeeper of {name} ended during the run ({status}):\n{}", tail(&log)))
+    }
+
+    /// The end of what it wrote, for a message about it.
+    pub fn last_lines(&self) -> String {
+        tail(&self.recipe.log_file)
     }
 
     /// Lets the subject stand still or go on.
@@ -255,7 +321,7 @@ impl Subject {
     }
 
     fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        for mut child in [self.child.take(), self.companion.take()].into_iter().flatten() {
             // Both fail only when the process is gone already.
             let _ = process::signal(child.id(), Signal::Kill);
             let _ = child.wait();
@@ -270,23 +336,11 @@ impl Subject {
     }
 
     fn end(&mut self) -> Option<String> {
-        let mut child = self.child.take()?;
-        let _ = process::signal(child.id(), Signal::Continue);
-        let _ = process::signal(child.id(), Signal::Terminate);
-        let deadline = Instant::now() + STOP_MAX;
-        while Instant::now() < deadline {
-            match child.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                Ok(Some(_)) | Err(_) => return None,
-            }
-        }
-        let _ = process::signal(child.id(), Signal::Kill);
-        let _ = child.wait();
-        Some(format!(
-            "{} did not stop within {} s of SIGTERM and was killed",
-            self.recipe.name,
-            STOP_MAX.as_secs()
-        ))
+        let name = &self.recipe.name;
+        let late = self.child.take().and_then(|child| end(child, name));
+        let companion =
+            self.companion.take().and_then(|child| end(child, &format!("the ZooKeeper of {name}")));
+        late.or(companion)
     }
 
     fn remove_data(&self) {
@@ -299,11 +353,40 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        if self.child.is_some() {
+        if self.child.is_some() || self.companion.is_some() {
             self.end();
             self.remove_data();
         }
     }
+}
+
+/// The sentence says when it had to be killed.
+fn end(mut child: Child, name: &str) -> Option<String> {
+    let _ = process::signal(child.id(), Signal::Continue);
+    let _ = process::signal(child.id(), Signal::Terminate);
+    let deadline = Instant::now() + STOP_MAX;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Ok(Some(_)) | Err(_) => return None,
+        }
+    }
+    let _ = process::signal(child.id(), Signal::Kill);
+    let _ = child.wait();
+    Some(format!("{name} did not stop within {} s of SIGTERM and was killed", STOP_MAX.as_secs()))
+}
+
+fn spawn(command: &mut Command, name: &str, log: &Path, cores: &[usize]) -> Result<Child, SubjectError> {
+    let file = || {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(|source| SubjectError::Io { path: log.to_owned(), source })
+    };
+    command.stdin(Stdio::null()).stdout(file()?).stderr(file()?);
+    process::isolate(command, cores);
+    command.spawn().map_err(|source| SubjectError::Spawn { name: name.to_owned(), source })
 }
 
 /// A port nobody listens on. Another process may take it before the subject does; the subject then says so and ends.
@@ -323,7 +406,7 @@ fn own_executable() -> Result<PathBuf, SubjectError> {
         .map_err(|source| SubjectError::Io { path: PathBuf::from("/proc/self/exe"), source })
 }
 
-type Prepared = (Command, SocketAddr, Option<String>);
+type Prepared = (Command, SocketAddr, Known);
 
 fn ringdaw(recipe: &Recipe) -> Result<Prepared, SubjectError> {
     let port = free_port()?;
@@ -346,7 +429,13 @@ fn ringdaw(recipe: &Recipe) -> Result<Prepared, SubjectError> {
     fs::write(&path, &text).map_err(|source| SubjectError::Io { path: path.clone(), source })?;
     let mut command = Command::new(own_executable()?);
     command.arg("broker").arg(&path);
-    Ok((command, local(port), Some(text)))
+    let known = Known {
+        config: Some(text),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        metadata_mode: Some("embedded".to_owned()),
+        jvm_flags: None,
+    };
+    Ok((command, local(port), known))
 }
 
 fn null_broker(recipe: &Recipe, variant: &str) -> Result<Prepared, SubjectError> {
@@ -360,7 +449,8 @@ fn null_broker(recipe: &Recipe, variant: &str) -> Result<Prepared, SubjectError>
     for fault in &recipe.faults {
         command.args(["--plant", fault]);
     }
-    Ok((command, local(port), None))
+    let known = Known { version: Some(env!("CARGO_PKG_VERSION").to_owned()), ..Known::default() };
+    Ok((command, local(port), known))
 }
 
 fn command(recipe: &Recipe, line: &str) -> Result<Prepared, SubjectError> {
@@ -373,7 +463,76 @@ fn command(recipe: &Recipe, line: &str) -> Result<Prepared, SubjectError> {
     let mut command = Command::new("sh");
     // `exec` makes a simple command the child itself, so that signals reach it and not a shell in between.
     command.arg("-c").arg(format!("exec {line}"));
-    Ok((command, local(port), None))
+    Ok((command, local(port), Known::default()))
+}
+
+fn companion_log(log: &Path) -> PathBuf {
+    log.with_extension("zookeeper.log")
+}
+
+/// The broker, and its ZooKeeper already running where the release needs one.
+fn java_kafka(recipe: &Recipe, version: &str) -> Result<(Prepared, Option<Child>), SubjectError> {
+    let mut companion = None;
+    let mut address = None;
+    if java_kafka::Prepared::needs_zookeeper(version) {
+        let port = free_port()?;
+        let mut prepared = java_kafka::zookeeper(recipe, version, port)?;
+        let (name, log) = (format!("the ZooKeeper of {}", recipe.name), companion_log(&recipe.log_file));
+        let child = spawn(&mut prepared.command, &name, &log, &recipe.cores)?;
+        wait_for_port(child, &name, &log, local(port)).map(|child| companion = Some(child))?;
+        address = Some(local(port));
+    }
+    let port = free_port()?;
+    let mut settings = vec![("auto.create.topics.enable", "false".to_owned())];
+    settings.extend(recipe.durability.properties());
+    match java_kafka::broker(recipe, version, port, address, &settings) {
+        Ok(prepared) => {
+            let known = Known {
+                config: Some(prepared.config),
+                version: Some(prepared.version),
+                metadata_mode: Some(prepared.metadata_mode),
+                jvm_flags: Some(prepared.jvm_flags),
+            };
+            Ok(((prepared.command, local(port), known), companion))
+        }
+        Err(error) => {
+            companion.and_then(|child| end(child, "ZooKeeper"));
+            Err(error)
+        }
+    }
+}
+
+/// Waits until somebody listens; a child that does not get there is ended.
+fn wait_for_port(
+    mut child: Child,
+    name: &str,
+    log: &Path,
+    address: SocketAddr,
+) -> Result<Child, SubjectError> {
+    let deadline = Instant::now() + READY_MAX;
+    loop {
+        let connected = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        let Err(reason) = connected else { return Ok(child) };
+        if let Some(status) = child.try_wait().ok().flatten() {
+            let (name, log) = (name.to_owned(), log.to_owned());
+            return Err(SubjectError::Ended { name, status, tail: tail(&log), log });
+        }
+        let given_up = Instant::now() > deadline;
+        if given_up || interrupt::requested() {
+            end(child, name);
+            return Err(if given_up {
+                SubjectError::Silent {
+                    name: name.to_owned(),
+                    address: address.to_string(),
+                    seconds: READY_MAX.as_secs(),
+                    reason: reason.to_string(),
+                }
+            } else {
+                SubjectError::Interrupted
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn quoted(path: &Path) -> String {
@@ -412,6 +571,9 @@ mod tests {
         assert_eq!("ringdaw".parse(), Ok(Kind::Ringdaw));
         assert_eq!("null-broker:pwrite+crc".parse(), Ok(Kind::NullBroker("pwrite+crc".to_owned())));
         assert_eq!("h:9092".parse(), Ok(Kind::Address("h:9092".to_owned())));
+        assert_eq!("java-kafka:3.9.1".parse(), Ok(Kind::JavaKafka("3.9.1".to_owned())));
+        assert_eq!("java-kafka".parse(), Ok(Kind::JavaKafka("4".to_owned())));
+        assert!("java-kafka-4".parse::<Kind>().is_err() && "java-kafka:".parse::<Kind>().is_err());
         assert_eq!("x --port {port}".parse(), Ok(Kind::Command("x --port {port}".to_owned())));
         assert!("redpanda".parse::<Kind>().unwrap_err().contains("HOST:PORT"));
     }

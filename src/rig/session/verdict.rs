@@ -92,8 +92,13 @@ impl Session<'_> {
             let first = self.run.verification.first_anomalies.first().map(anomaly_text).unwrap_or_default();
             self.run.verdicts.insert(0, format!("FAIL: verification found anomalies; the first: {first}"));
         }
-        let claims: Vec<String> =
-            self.run.comparisons.iter().filter_map(|comparison| comparison.claim.clone()).collect();
+        let claims: Vec<String> = self
+            .run
+            .comparisons
+            .iter()
+            .filter(|c| c.versus.is_none())
+            .filter_map(|c| c.claim.clone())
+            .collect();
         self.run.verdicts.extend(claims);
         let missed = self.run.cells.iter().flat_map(|cell| {
             let missed = cell.flags.iter().filter(|flag| flag.starts_with("SLO missed"));
