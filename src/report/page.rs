@@ -83,6 +83,9 @@ fn headline(run: &Run) -> String {
     if run.verification.anomalies().is_some_and(|n| n > 0) {
         return audit_sentence(&run.verification);
     }
+    if let Some(sides) = super::verdict::headline(run) {
+        return sides;
+    }
     let lines = lines::lines(run);
     let rows = lines::rows(&lines);
     let points: Vec<(u64, f64)> = rows
@@ -110,6 +113,10 @@ fn headline(run: &Run) -> String {
 
 /// The latency half of the headline: the worst p99 over the partition counts.
 fn lead(run: &Run) -> Option<String> {
+    // The worst of two subjects says nothing about either.
+    if super::verdict::headline(run).is_some() {
+        return None;
+    }
     let lines = lines::lines(run);
     let rows = lines::rows(&lines);
     let worst = |of: fn(&Cell) -> Option<u64>| rows.iter().filter_map(|row| of(row.at_rate?)).max();

@@ -289,6 +289,9 @@ fn notes(run: &Run) -> Vec<(&'static str, String)> {
         notes.push(("verdict", verdict.clone()));
     }
     notes.push(("verified", audit_sentence(&run.verification)));
+    for sentence in super::verdict::sentences(run) {
+        notes.push(("claim", sentence.to_owned()));
+    }
     for line in super::verdict::parity(run) {
         notes.push(("parity", line.to_owned()));
     }

@@ -111,6 +111,19 @@ pub fn summary(run: &Run) -> Vec<String> {
     out
 }
 
+/// `ringdaw against java-kafka 3.9.1`. `None` where nothing is compared.
+pub fn headline(run: &Run) -> Option<String> {
+    let (comparison, _) = rows(run).find(|(_, versus)| !is_floor(versus))?;
+    Some(format!("{} against {}", comparison.a.as_deref()?, comparison.b.as_deref()?))
+}
+
+/// The sentences of all rows but those of subjects against themselves.
+pub fn sentences(run: &Run) -> impl Iterator<Item = &str> {
+    rows(run)
+        .filter(|(_, versus)| !is_floor(versus))
+        .filter_map(|(comparison, _)| comparison.claim.as_deref())
+}
+
 pub const HEAD: [&str; 11] =
     ["cores", "settings", "where", "measure", "A", "B", "A/B", "95 %", "pairs", "floor", "verdict"];
 

@@ -31,6 +31,11 @@ pub(super) fn section(out: &mut String, run: &Run, pictures: &[Picture]) {
     }
     out.push_str("</ul>\n");
     table(out, run);
+    out.push_str("<details><summary>The verdicts as sentences</summary>\n<ul class=\"parity\">\n");
+    for sentence in verdict::sentences(run) {
+        out.push_str(&format!("<li>{}</li>\n", escape(sentence)));
+    }
+    out.push_str("</ul></details>\n");
     gallery(
         out,
         "stack",

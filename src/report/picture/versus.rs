@@ -10,7 +10,7 @@ use super::super::svg::{Anchor, Canvas, Scale, text_width};
 use super::super::verdict;
 use super::{Frame, HEAD, Picture, Scene, Section, WIDTH, colour, head, y_axis};
 
-const ROW: f64 = 26.0;
+const ROW: f64 = 32.0;
 /// Rows of one picture; a longer plot is no longer read.
 const ROWS_MAX: usize = 40;
 
@@ -30,8 +30,13 @@ fn measures<'a>(scene: &Scene<'a>) -> Vec<(&'a str, Vec<Shown<'a>>)> {
 }
 
 fn label(versus: &Versus) -> String {
+    let (place, settings) = label_lines(versus);
+    format!("{place}, {settings}")
+}
+
+fn label_lines(versus: &Versus) -> (String, String) {
     let settings = if verdict::is_floor(versus) { "A against A" } else { &versus.pairing };
-    format!("{}, {}, {settings}", versus.place, versus.view)
+    (versus.place.clone(), format!("{} cores, {settings}", versus.view))
 }
 
 /// One picture per measure.
@@ -71,7 +76,7 @@ fn pair_plot(scene: &Scene, what: &str, rows: &[Shown]) -> Option<Picture> {
     for value in x.ticks() {
         let at = x.at(value);
         canvas.line((at, frame.top), (at, frame.bottom), "grid");
-        let text = times(value);
+        let text = format!("{}x", tick(value));
         let half = text_width(&text, 11.5) / 2.0;
         if at - half >= free_from {
             canvas.text(at, frame.bottom + 16.0, Anchor::Middle, "tick", &text);
@@ -82,9 +87,10 @@ fn pair_plot(scene: &Scene, what: &str, rows: &[Shown]) -> Option<Picture> {
     canvas.line((one, frame.top), (one, frame.bottom), "axis");
     for (place, (comparison, versus)) in rows.iter().enumerate() {
         let middle = frame.top + 4.0 + ROW * (place as f64 + 0.5);
-        let text = label(versus);
-        let class = if text_width(&text, 11.5) > 222.0 { "label small" } else { "label" };
-        canvas.text(frame.left - 8.0, middle + 4.0, Anchor::End, class, &fitted(&text, class, 222.0));
+        let (place_text, settings) = label_lines(versus);
+        let left = frame.left - 8.0;
+        canvas.text(left, middle - 1.0, Anchor::End, "label", &fitted(&place_text, "label", 214.0));
+        canvas.text(left, middle + 12.0, Anchor::End, "tick small", &settings);
         if let Some(floor) = comparison.floor_ratio {
             let (from, to) = (x.at(1.0 / (1.0 + floor)), x.at(1.0 + floor));
             canvas.rect(
@@ -141,11 +147,11 @@ fn pair_plot(scene: &Scene, what: &str, rows: &[Shown]) -> Option<Picture> {
 /// All rows over all measures: ratios, coloured where a difference is claimed.
 pub(super) fn map(scene: &Scene) -> Option<Picture> {
     let measures = measures(scene);
-    let mut places: Vec<String> = Vec::new();
+    let mut places: Vec<(String, &Versus)> = Vec::new();
     for (_, versus) in verdict::rows(scene.run).filter(|(_, versus)| !verdict::is_floor(versus)) {
         let text = label(versus);
-        if !places.contains(&text) {
-            places.push(text);
+        if !places.iter().any(|(known, _)| *known == text) {
+            places.push((text, versus));
         }
     }
     if places.is_empty() {
@@ -159,29 +165,25 @@ pub(super) fn map(scene: &Scene) -> Option<Picture> {
         &title,
         "green: A is better; orange: A is worse; grey: no difference shown, or no claim",
     );
-    let (left, top) = (206.0, HEAD + 44.0);
+    let (left, top) = (190.0, HEAD + 48.0);
     let width = (WIDTH - left - 16.0) / measures.len().max(1) as f64;
     for (column, (what, _)) in measures.iter().enumerate() {
         let middle = left + width * (column as f64 + 0.5);
-        // Two lines, so that narrow columns keep their names.
-        let words: Vec<&str> = what.split(' ').collect();
-        let (above, below) = words.split_at(words.len() / 2);
-        canvas.text(middle, top - 22.0, Anchor::Middle, "tick small", &above.join(" "));
-        canvas.text(middle, top - 9.0, Anchor::Middle, "tick small", &below.join(" "));
+        let lines = wrapped(what, 9);
+        for (line, text) in lines.iter().enumerate() {
+            let up = 11.0 * (lines.len() - line) as f64;
+            canvas.text(middle, top + 4.0 - up, Anchor::Middle, "tick small", text);
+        }
     }
-    for (row, place) in places.iter().enumerate() {
+    for (row, (place, versus)) in places.iter().enumerate() {
         let y = top + ROW * row as f64;
-        canvas.text(
-            left - 8.0,
-            y + 17.0,
-            Anchor::End,
-            "label small",
-            &fitted(place, "label small", left - 20.0),
-        );
+        let (first, second) = label_lines(versus);
+        canvas.text(left - 8.0, y + 14.0, Anchor::End, "label small", &fitted(&first, "small", left - 16.0));
+        canvas.text(left - 8.0, y + 26.0, Anchor::End, "tick small", &second);
         let mut figures = vec![place.clone()];
         for (column, (_, rows)) in measures.iter().enumerate() {
             let found = rows.iter().find(|(_, versus)| !verdict::is_floor(versus) && label(versus) == *place);
-            let text = found.and_then(|(comparison, _)| comparison.ratio).map(times);
+            let text = found.and_then(|(comparison, _)| comparison.ratio).map(|ratio| significant(ratio, 2));
             figures.push(text.clone().unwrap_or_default());
             let Some((comparison, versus)) = found else { continue };
             let x = left + width * column as f64;
@@ -196,7 +198,7 @@ pub(super) fn map(scene: &Scene) -> Option<Picture> {
             let hover = comparison.claim.as_deref().unwrap_or("no claim");
             canvas.rect(x + 1.0, y + 1.0, width - 2.0, ROW - 2.0, &class, Some(hover));
             let text = text.unwrap_or_else(|| "–".to_owned());
-            canvas.text(x + width / 2.0, y + 17.0, Anchor::Middle, "label small", &text);
+            canvas.text(x + width / 2.0, y + ROW / 2.0 + 4.0, Anchor::Middle, "label small", &text);
         }
         picture.rows.push(figures);
     }
@@ -333,6 +335,21 @@ fn times(ratio: f64) -> String {
 
 fn slug(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+}
+
+/// Lines of whole words, about so many letters each.
+fn wrapped(text: &str, letters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= letters => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Cut at the end where it would run over what stands beside it.

@@ -82,10 +82,6 @@ impl Session<'_> {
         self.run.comparisons.extend(found);
         let summary = verdict::summary(&self.run);
         self.run.verdicts.extend(summary);
-        let claims = verdict::rows(&self.run).filter(|(_, versus)| !verdict::is_floor(versus));
-        for text in claims.filter_map(|(comparison, _)| comparison.claim.clone()).collect::<Vec<_>>() {
-            self.live.note(&text);
-        }
         for text in apart {
             self.flag(format!("unequal questions: {text}"));
         }
