@@ -140,9 +140,14 @@ impl Session<'_> {
                     let (ran, _) =
                         self.member(contest, side, view, &spec, ballast, Some(&mut counted), false)?;
                     serves(side, &ran.outcome)?;
-                    let warm = warm(&ran.outcome).filter(|_| compiles(contest, side));
+                    // The rate of an open loop is the schedule's and says nothing of the subject.
+                    let closed = spec.load.producers.arrivals.is_closed();
+                    let warm = warm(&ran.outcome).filter(|_| closed && compiles(contest, side));
                     let rate = warm.map_or(ran.outcome.records_per_s(), |warm| warm.records_per_s);
-                    let warmup = warm.map(|warm| spec.load.warmup + warm.after);
+                    let warmup = match warm {
+                        Some(warm) => Some(spec.load.warmup + warm.after),
+                        None => contest.warmup_max.filter(|_| !closed && compiles(contest, side)),
+                    };
                     if let Some(warm) = warm.filter(|warm| !warm.steady) {
                         self.flag(format!(
                             "not-steady: {} still moved after {:.0} s of load at {}",
