@@ -20,8 +20,8 @@
 //! read and checked by their owner.
 //!
 //! **Reading order**: `broker` (start and stop), `broker::reactor_thread` (a turn), `network_thread`, `api`, `io_thread`,
-//! `log`; then `metadata` and `control_thread`; `reactor` when you want to know what is under all of it. The rig is
-//! separate: `rig`, `load`, `report`.
+//! `log`; then `metadata` and `control_thread`; `reactor` when you want to know what is under all of it: two engines, `ring`
+//! and `epoll`, behind one seam. The rig is separate: `rig`, `load`, `report`.
 //!
 //! **Who may use whom**: words (`ids`, `clock`, `checksum`) <- edges (`config`, `wire`, `reactor`, `metrics`) <- rules
 //! (`log`, `producer`, `metadata`) <- threads (`api`, `io_thread`, `network_thread`, `control_thread`) <- `broker` <- `main`.

@@ -21,13 +21,8 @@ const WAKE_MS_MAX: i64 = 2000;
 /// Makes `rings` rings of the given size, all at once, lets each do something, and drops them.
 pub fn probe(options: RingOptions, rings: usize) -> Result<(), ProbeError> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    if let Some(version) = kernel_version(&release)
-        && version < KERNEL_FLOOR
-    {
-        return Err(ProbeError {
-            reason: format!("kernel {} is older than {}.{}", release.trim(), KERNEL_FLOOR.0, KERNEL_FLOOR.1),
-            remedy: "Run a kernel of 6.1 or later".to_owned(),
-        });
+    if let Some(error) = too_old(&release) {
+        return Err(error);
     }
     // A ring belongs to the thread that made it, so the probe has a thread of its own.
     let made = std::thread::scope(|scope| {
@@ -70,6 +65,14 @@ fn try_one(options: RingOptions) -> Result<RingEngine, ProbeError> {
     Ok(engine)
 }
 
+/// What is wrong with a kernel of this release; one whose release cannot be read is asked by using it.
+fn too_old(release: &str) -> Option<ProbeError> {
+    (kernel_version(release)? < KERNEL_FLOOR).then(|| ProbeError {
+        reason: format!("kernel {} is older than {}.{}", release.trim(), KERNEL_FLOOR.0, KERNEL_FLOOR.1),
+        remedy: "Run a kernel of 6.1 or later".to_owned(),
+    })
+}
+
 fn kernel_version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.trim().split(['.', '-']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -110,5 +113,16 @@ mod tests {
         assert!(remedy(libc::EINVAL).contains("6.1"));
         assert_eq!(kernel_version("6.18.44-fc-v657\n"), Some((6, 18)));
         assert_eq!(kernel_version("weird"), None);
+    }
+
+    #[test]
+    fn a_kernel_below_the_floor_is_named_with_it() {
+        for release in ["6.0.19-generic\n", "5.15.0", "4.18.0-553.el8"] {
+            let said = too_old(release).expect("too old").to_string();
+            assert!(said.contains(release.trim()) && said.contains("older than 6.1"), "{said}");
+        }
+        for release in ["6.1.0-13-amd64", "6.18.44", "7.0", "weird"] {
+            assert!(too_old(release).is_none(), "{release}");
+        }
     }
 }
