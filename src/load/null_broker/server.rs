@@ -157,10 +157,16 @@ pub struct Server {
     swapped: Option<Swapped>,
     /// Batches with the offset after them, by topic and partition.
     held_back: HashMap<(usize, u32), HeldBack>,
+    /// Turns since something was written that waiting fetches have not been told.
+    untold_turns: u32,
     random: Random,
     scratch: Scratch,
     now: Instant,
 }
+
+/// While more requests are there, waiting fetches hear of what was written after this many turns: a broker that answers
+/// a fetch after every write makes its reader ask once per batch, and is no roof.
+const UNTOLD_TURNS_MAX: u32 = 4;
 
 type HeldBack = VecDeque<(Vec<u8>, i64)>;
 
@@ -223,6 +229,7 @@ impl Server {
             batches: 0,
             swapped: None,
             held_back: HashMap::new(),
+            untold_turns: 0,
             scratch: Scratch::default(),
         })
     }
@@ -373,7 +380,12 @@ impl Server {
             for key in readable {
                 self.receive_more(key);
             }
-            let answerable = |waiting: Waiting| wrote || waiting.until <= self.now;
+            self.untold_turns += u32::from(wrote || self.untold_turns > 0);
+            let tell = self.untold_turns > UNTOLD_TURNS_MAX || self.untold_turns > 0 && !self.engine.ready();
+            if tell {
+                self.untold_turns = 0;
+            }
+            let answerable = |waiting: Waiting| tell || waiting.until <= self.now;
             let waiting: Vec<usize> = self
                 .connections
                 .iter()
