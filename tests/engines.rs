@@ -445,7 +445,10 @@ fn files_are_flushed_written_out_and_read_to_their_end(mut world: World) {
     world.submit(2, Operation::SyncFileSystem { file: file.clone() });
     assert!(matches!(world.run(2), Done::Flushed(Ok(()))));
     for wait in [false, true] {
-        world.submit(3, Operation::WriteOut { file: file.clone(), position: 4096, length: 65_536, wait });
+        world.submit(
+            3,
+            Operation::WriteOut { file: file.clone(), position: 4096, length: 65_536, drop: wait },
+        );
         assert!(matches!(world.run(3), Done::WrittenOut(Ok(()))));
     }
     for (position, wanted, there) in
@@ -808,7 +811,7 @@ fn errors_of_files_reach_their_operation(mut world: World) {
     let null = File::from(std::fs::File::open("/dev/null").expect("a device"));
     world.submit(2, Operation::SyncData { file: null.clone() });
     assert!(matches!(world.run(2), Done::Flushed(Err(error)) if error.kind() == io::ErrorKind::InvalidInput));
-    world.submit(3, Operation::WriteOut { file: null, position: 0, length: 4096, wait: true });
+    world.submit(3, Operation::WriteOut { file: null, position: 0, length: 4096, drop: true });
     let Done::WrittenOut(Err(_)) = world.run(3) else { panic!() };
     assert_eq!(world.engine.in_flight(), 0);
 }
@@ -831,7 +834,7 @@ fn many_flushes_take_no_more_threads_than_allowed(mut world: World) {
     let mut most = 0;
     for (token, file) in files.iter().enumerate() {
         world.submit(token as u64, Operation::SyncData { file: file.clone() });
-        let out = Operation::WriteOut { file: file.clone(), position: 0, length: 200_000, wait: true };
+        let out = Operation::WriteOut { file: file.clone(), position: 0, length: 200_000, drop: true };
         world.submit(1000 + token as u64, out);
     }
     while world.engine.in_flight() > 0 {
@@ -896,7 +899,7 @@ fn dropping_an_engine_with_work_under_way_frees_its_sockets(mut world: World) {
     let file = world.file("file", &pattern(1 << 20));
     let (socket, far) = world.connect();
     world.submit(1, Operation::SyncData { file: file.clone() });
-    world.submit(2, Operation::WriteOut { file, position: 0, length: 1 << 20, wait: true });
+    world.submit(2, Operation::WriteOut { file, position: 0, length: 1 << 20, drop: true });
     world.submit(3, Operation::Receive { socket: socket.clone() });
     world.engine.turn(Wait::Poll, &mut world.seen).expect("an engine");
     socket.shutdown();

@@ -421,6 +421,7 @@ fn start_reactors(
             if !pin::pin_to(reactor.core) {
                 tracing::warn!(core = reactor.core, "a thread could not be pinned to its core");
             }
+            pin::take_short_slices();
             // H21: the engine is made on the thread that uses it.
             let engine = kind.engine(RingOptions::default()).and_then(|mut engine| {
                 // H07: the locks live as long as anything this engine has submitted.

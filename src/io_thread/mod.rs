@@ -260,7 +260,7 @@ impl IoLoop {
         match completion.done {
             Done::Flushed(result) if kind == tokens::FLUSH => self.on_flushed(key as usize, result, engine),
             Done::WrittenOut(result) if kind == tokens::WRITE_OUT => {
-                self.on_written_out(key as usize, result, engine);
+                self.on_written_out(key as usize, result);
             }
             Done::Read { into, result } if kind == tokens::COLD_READ => {
                 self.on_cold_read(key as usize, into, result, engine)

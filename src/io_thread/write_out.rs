@@ -1,22 +1,20 @@
 //! The resident window at work: what was appended is handed to the disk steadily, and what lies behind the window leaves
 //! memory once it is written (`log::window` decides, this carries out).
 //!
-//! In: what each append wrote. Out: write-outs on the ring, waits, drops. An error of a write-out is an error of the flush
+//! In: what each append wrote. Out: write-outs and drops, done by a thread that may wait. An error of a write-out is an error of the flush
 //! (H09): the directory has failed, and nothing of it is dropped any more (H10).
 
 use crate::ids::Offset;
 use crate::io_thread::{IoLoop, token, tokens};
 use crate::log::window::{Action, SegmentKey};
 use crate::log::{self, LogError};
-use crate::reactor::{Engine, File, Operation};
+use crate::reactor::{Engine, Operation};
 
 /// A write-out under way.
 #[derive(Debug)]
 pub(super) struct WindowWork {
     directory: u16,
     number: usize,
-    /// Drop the range once it is written.
-    drop: Option<(File, u64, u64)>,
 }
 
 impl IoLoop {
@@ -61,28 +59,15 @@ impl IoLoop {
                     }
                 };
                 let (position, length) = (u64::from(position), u64::from(length));
-                let work = WindowWork {
-                    directory: directory as u16,
-                    number,
-                    drop: drop.then(|| (file.clone(), position, length)),
-                };
+                let work = WindowWork { directory: directory as u16, number };
                 let token = token(tokens::WRITE_OUT, self.window_work.insert(work));
-                engine.submit(token, Operation::WriteOut { file, position, length, wait: drop });
+                engine.submit(token, Operation::WriteOut { file, position, length, drop });
             }
         }
     }
 
-    pub(super) fn on_written_out(
-        &mut self,
-        key: usize,
-        result: std::io::Result<()>,
-        engine: &mut dyn Engine,
-    ) {
-        let WindowWork { directory, number, drop } = self.window_work.remove(key);
-        let result = result.and_then(|()| match drop {
-            Some((file, position, length)) => engine.disk().drop_pages(&file, position, length),
-            None => Ok(()),
-        });
+    pub(super) fn on_written_out(&mut self, key: usize, result: std::io::Result<()>) {
+        let WindowWork { directory, number } = self.window_work.remove(key);
         self.windows_changed = true;
         if self.windows[usize::from(directory)].on_done(number, result.is_ok()).is_err() {
             self.metrics.write_out_errors.increment();

@@ -481,6 +481,7 @@ fn work(shared: &Shared, roles: Roles, workers: u64, core: Option<usize>, report
         // A refused pin costs accuracy, not correctness; the rig reports the cores a run really had.
         pin::pin_to(core);
     }
+    pin::take_short_slices();
     if shared.plan.own_cores {
         // Refused without privilege: then others are served in turn with the generator, and its lag says so.
         process::claim_core();

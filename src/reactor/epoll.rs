@@ -493,8 +493,8 @@ impl Engine for EpollEngine {
             Operation::Read { file, position, into } => self.start_read(token, file, position, into),
             Operation::SyncData { file } => self.start_job(token, Job::SyncData { file }),
             Operation::SyncFileSystem { file } => self.start_job(token, Job::SyncFileSystem { file }),
-            Operation::WriteOut { file, position, length, wait } => {
-                self.start_job(token, Job::WriteOut { file, position, length, wait });
+            Operation::WriteOut { file, position, length, drop } => {
+                self.start_job(token, Job::WriteOut { file, position, length, drop });
             }
         }
     }

@@ -58,8 +58,9 @@ pub enum Operation {
     SyncData { file: File },
     /// `syncfs` of the file system that holds `file`: one flush for any number of files. Completes as `Done::Flushed`.
     SyncFileSystem { file: File },
-    /// Starts write-out of a range and, with `wait`, waits until it has ended. Completes as `Done::WrittenOut`.
-    WriteOut { file: File, position: u64, length: u64, wait: bool },
+    /// Starts write-out of a range and, with `drop`, waits until it has ended and, only where that succeeded (H10), lets
+    /// go of its pages. Completes as `Done::WrittenOut`.
+    WriteOut { file: File, position: u64, length: u64, drop: bool },
 }
 
 /// What an operation came to. Resources go back to the caller.

@@ -1,4 +1,4 @@
-//! Which cores this process may use, and pinning a thread to one.
+//! Which cores this process may use, pinning a thread to one, and how the scheduler treats it.
 
 /// Core numbers this process may run on, ascending; at least one.
 pub fn usable_cores() -> Vec<usize> {
@@ -14,4 +14,57 @@ pub fn usable_cores() -> Vec<usize> {
 /// Pins the calling thread; false when the system refuses, which costs speed and nothing else.
 pub fn pin_to(core: usize) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: core })
+}
+
+/// Lets the calling thread run wherever the process's first thread may, though the thread that started it is pinned.
+pub fn roam() {
+    // SAFETY: the set is plain memory that outlives both calls, and its size is passed.
+    unsafe {
+        let mut cores: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(libc::getpid(), size_of::<libc::cpu_set_t>(), &raw mut cores) == 0 {
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const cores);
+        }
+    }
+}
+
+/// Lowers the calling thread's share of a busy core; `nice` is 0 to 19.
+pub fn be_nice(nice: i32) {
+    if nice > 0 {
+        // SAFETY: no memory is passed. Raising the value needs no privilege.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, libc::gettid() as libc::id_t, nice) };
+    }
+}
+
+/// `struct sched_attr` of `sched_setattr(2)`, first version.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime_ns: u64,
+    deadline_ns: u64,
+    period_ns: u64,
+}
+
+/// Asks for short slices on the calling thread's core: when it wakes it goes first, before threads that run longer at a
+/// time (Linux 6.12 and later; earlier kernels take no notice). False when the kernel refuses, which costs latency and
+/// nothing else.
+pub fn take_short_slices() -> bool {
+    const SLICE_NS: u64 = 100_000;
+    // SAFETY: no memory is passed; the call returns the thread's nice value, shifted, or an error below 0.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, libc::gettid() as libc::id_t) };
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: libc::SCHED_OTHER as u32,
+        flags: 0,
+        nice,
+        priority: 0,
+        runtime_ns: SLICE_NS,
+        deadline_ns: 0,
+        period_ns: 0,
+    };
+    // SAFETY: `attr` has the kernel's layout, says its own size, and outlives the call.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0u32) == 0 }
 }

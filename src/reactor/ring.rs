@@ -87,14 +87,8 @@ enum Work {
     SyncData {
         file: File,
     },
-    /// With the thread of `blocking`.
-    SyncFileSystem,
-    WriteOut {
-        file: File,
-        position: u64,
-        length: u64,
-        wait: bool,
-    },
+    /// With a thread of `blocking`, which has what it uses.
+    Blocking,
     /// The read that other threads' wakes complete.
     Event {
         counter: Box<[u8; 8]>,
@@ -239,17 +233,7 @@ impl RingEngine {
             Work::SyncData { file } => {
                 opcode::Fsync::new(types::Fd(file.raw())).flags(types::FsyncFlags::DATASYNC).build()
             }
-            Work::SyncFileSystem => unreachable!("never queued on the ring"),
-            Work::WriteOut { file, position, length, wait } => {
-                let mut flags = libc::SYNC_FILE_RANGE_WRITE;
-                if *wait {
-                    flags |= libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-                }
-                opcode::SyncFileRange::new(types::Fd(file.raw()), length32(*length as usize))
-                    .offset(*position)
-                    .flags(flags)
-                    .build()
-            }
+            Work::Blocking => unreachable!("never queued on the ring"),
             Work::Event { counter } => {
                 opcode::Read::new(types::Fd(self.waker.0.event.as_raw_fd()), counter.as_mut_ptr(), 8).build()
             }
@@ -366,8 +350,8 @@ impl RingEngine {
                 }
                 result == -libc::EINTR || result == -libc::EAGAIN || result > 0 && *done < into.len()
             }
-            Work::SyncData { .. } | Work::WriteOut { .. } => result == -libc::EINTR,
-            Work::SyncFileSystem => unreachable!("never queued on the ring"),
+            Work::SyncData { .. } => result == -libc::EINTR,
+            Work::Blocking => unreachable!("never queued on the ring"),
             Work::Event { .. } => {
                 out.push(Completion { token: WAKE, done: Done::Woken });
                 true
@@ -409,18 +393,17 @@ impl RingEngine {
                 Done::Read { into, result: check(result).map(|_| done) }
             }
             Work::SyncData { .. } => Done::Flushed(check(result).map(|_| ())),
-            Work::WriteOut { .. } => Done::WrittenOut(check(result).map(|_| ())),
-            Work::Accept { .. } | Work::Event { .. } | Work::Wake { .. } | Work::SyncFileSystem => {
+            Work::Accept { .. } | Work::Event { .. } | Work::Wake { .. } | Work::Blocking => {
                 unreachable!("handled above")
             }
         };
         out.push(Completion { token, done });
     }
 
-    /// The one call that the ring does not have.
-    fn sync_file_system(&mut self, token: Token, file: File) {
-        let key = self.in_flight.insert(InFlight { token, work: Work::SyncFileSystem });
-        self.blocking.start(key, Job::SyncFileSystem { file });
+    /// Has a job done by a thread that may wait.
+    fn start_blocking(&mut self, token: Token, job: Job) {
+        let key = self.in_flight.insert(InFlight { token, work: Work::Blocking });
+        self.blocking.start(key, job);
     }
 
     fn reap_blocking(&mut self, out: &mut Vec<Completion>) {
@@ -458,9 +441,11 @@ impl Engine for RingEngine {
             Operation::WaitWritable { socket } => Work::WaitWritable { socket },
             Operation::Read { file, position, into } => Work::Read { file, position, into, done: 0 },
             Operation::SyncData { file } => Work::SyncData { file },
-            Operation::SyncFileSystem { file } => return self.sync_file_system(token, file),
-            Operation::WriteOut { file, position, length, wait } => {
-                Work::WriteOut { file, position, length, wait }
+            Operation::SyncFileSystem { file } => {
+                return self.start_blocking(token, Job::SyncFileSystem { file });
+            }
+            Operation::WriteOut { file, position, length, drop } => {
+                return self.start_blocking(token, Job::WriteOut { file, position, length, drop });
             }
         };
         self.start(token, work);
@@ -753,7 +738,7 @@ mod tests {
         assert!(matches!(run(&mut engine, 1), Done::Flushed(Ok(()))));
         engine.submit(
             Token(2),
-            Operation::WriteOut { file: file.clone(), position: 0, length: 4 << 20, wait: true },
+            Operation::WriteOut { file: file.clone(), position: 0, length: 4 << 20, drop: true },
         );
         assert!(matches!(run(&mut engine, 2), Done::WrittenOut(Ok(()))));
         let into = vec![0; 8192];

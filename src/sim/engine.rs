@@ -121,10 +121,11 @@ impl World {
             }
             Operation::SyncData { file } => Ok(Done::Flushed(disk.sync_data(&file))),
             Operation::SyncFileSystem { file } => Ok(Done::Flushed(disk.sync_file_system(&file))),
-            Operation::WriteOut { file, position, length, wait: true } => {
-                Ok(Done::WrittenOut(disk.wait_write_out(&file, position, length)))
+            Operation::WriteOut { file, position, length, drop: true } => {
+                let result = disk.wait_write_out(&file, position, length);
+                Ok(Done::WrittenOut(result.and_then(|()| disk.drop_pages(&file, position, length))))
             }
-            Operation::WriteOut { file, position, length, wait: false } => {
+            Operation::WriteOut { file, position, length, drop: false } => {
                 Ok(Done::WrittenOut(disk.start_write_out(&file, position, length)))
             }
             // The test makes its connections by `connect`.

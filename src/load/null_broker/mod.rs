@@ -130,6 +130,7 @@ impl NullBroker {
             // A refused pin costs speed and nothing else.
             pin::pin_to(core);
         }
+        pin::take_short_slices();
         server::Server::new(self.options, self.listener, self.address)?.serve(stop)
     }
 }
