@@ -61,9 +61,7 @@ fn pair_plot(scene: &Scene, what: &str, rows: &[Shown]) -> Option<Picture> {
     head(
         &mut canvas,
         &title,
-        &format!(
-            "dots are pairs, hollow ones void; the bar is the 95 % interval, the band the noise floor; {better}"
-        ),
+        &format!("dots: pairs (hollow: void); bar: 95 % interval; band: noise floor; {better}"),
     );
     let bottom = HEAD + 14.0 + ROW * rows.len() as f64;
     let frame = Frame { left: 238.0, right: WIDTH - 24.0, top: HEAD + 10.0, bottom };
