@@ -78,7 +78,7 @@ impl Session<'_> {
         let mut pilots = Vec::new();
         let mut parity = Vec::new();
         self.pilots(contest, &[&contest.a, &contest.b], &mut ballast, &mut pilots, &mut parity)?;
-        let best = self.best(contest, &mut ballast)?;
+        let best = self.best(contest, &mut ballast, &pilots)?;
         let pairings = match &best {
             Some(best) => {
                 let new: Vec<&Contender> =

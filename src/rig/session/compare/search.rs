@@ -3,7 +3,10 @@
 //! In: a contender and its knobs. Out: settings, and the trace of every try in the run. What is found is a claim like
 //! any other: it meets the other side's best in pairs of its own.
 
+use std::time::Duration;
+
 use super::Session;
+use super::pilot::Pilot;
 use crate::report::figures;
 use crate::report::run::Tuning;
 use crate::rig::ballast::Ballast;
@@ -19,6 +22,7 @@ impl Session<'_> {
         &mut self,
         contest: &Contest,
         ballast: &mut Option<Ballast>,
+        pilots: &[Pilot],
     ) -> Result<Option<[Contender; 2]>, Failure> {
         let mut best = [contest.a.clone(), contest.b.clone()];
         let mut any = false;
@@ -26,7 +30,7 @@ impl Session<'_> {
             let given = &contest.best[side];
             let settings = match given {
                 Some(settings) => settings.clone(),
-                None if contest.search > 0 => self.search(contest, contender, ballast)?,
+                None if contest.search > 0 => self.search(contest, contender, ballast, pilots)?,
                 None => continue,
             };
             any = true;
@@ -44,6 +48,7 @@ impl Session<'_> {
         contest: &Contest,
         side: &Contender,
         ballast: &mut Option<Ballast>,
+        pilots: &[Pilot],
     ) -> Result<Vec<String>, Failure> {
         let view = &contest.views[0];
         let mut points: Vec<usize> = (0..contest.points.len())
@@ -53,6 +58,16 @@ impl Session<'_> {
         if points.len() > 2 {
             points = vec![points[0], points[points.len() - 1]];
         }
+        // Cold tries of a subject that compiles would compare how far it had come, not its settings.
+        let points: Vec<(usize, Option<Duration>)> = points
+            .into_iter()
+            .map(|number| {
+                let pilot = pilots.iter().find(|pilot| {
+                    pilot.view == view.name && pilot.point == number && pilot.contender == side.name
+                });
+                (number, pilot.and_then(|pilot| pilot.warmup))
+            })
+            .collect();
         let knobs = knobs(&side.kind, view.cores.broker.len());
         let tuning = self.run.tuning.get_or_insert_with(Tuning::default);
         for (name, tries) in &knobs {
@@ -100,14 +115,15 @@ impl Session<'_> {
         contest: &Contest,
         side: &Contender,
         view: &View,
-        points: &[usize],
+        points: &[(usize, Option<Duration>)],
         ballast: &mut Option<Ballast>,
         knob: &str,
     ) -> Result<Option<f64>, Failure> {
         let mut rates = Vec::new();
         let mut failed = None;
-        for number in points {
-            let spec = self.pilot_spec(view, *number, &contest.points[*number], side);
+        for (number, warmup) in points {
+            let mut spec = self.pilot_spec(view, *number, &contest.points[*number], side);
+            spec.load.warmup = warmup.unwrap_or(spec.load.warmup);
             match self.member(contest, side, view, &spec, ballast, None, false) {
                 Ok((ran, _)) => rates.push(ran.outcome.records_per_s()),
                 Err(failure) => {
