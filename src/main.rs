@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use ringdaw::broker;
 use ringdaw::config::Config;
+use ringdaw::tools::perf::{self, PerfArgs, Tool};
 
 /// A Kafka broker for Linux on io_uring, one pinned thread per core, and the rig that measures it.
 ///
@@ -24,6 +25,12 @@ enum Command {
     Broker(BrokerArguments),
     Topics(ringdaw::tools::topics::TopicsArgs),
     Bench(Box<ringdaw::rig::cli::BenchArgs>),
+    /// Write records at a rate (the arguments and lines of kafka-producer-perf-test.sh)
+    ProducerPerfTest(PerfArgs),
+    /// Read records as fast as they come (kafka-consumer-perf-test.sh)
+    ConsumerPerfTest(PerfArgs),
+    /// One record at a time from send to read (EndToEndLatency)
+    EndToEndLatency(PerfArgs),
 }
 
 /// Serve Kafka clients: one broker that keeps its metadata in its own log directory
@@ -47,6 +54,9 @@ fn main() -> ExitCode {
         Command::Broker(arguments) => run_broker(&arguments),
         Command::Topics(arguments) => ringdaw::tools::topics::run(arguments),
         Command::Bench(arguments) => ringdaw::rig::cli::run(*arguments),
+        Command::ProducerPerfTest(arguments) => perf::run(Tool::ProducerPerfTest, &arguments),
+        Command::ConsumerPerfTest(arguments) => perf::run(Tool::ConsumerPerfTest, &arguments),
+        Command::EndToEndLatency(arguments) => perf::run(Tool::EndToEndLatency, &arguments),
     }
 }
 

@@ -404,24 +404,34 @@ fn a_competitor_on_either_core_makes_the_block_void_and_never_a_slow_broker() {
 }
 
 #[test]
-fn a_generator_that_is_too_slow_voids_the_block_and_the_broker_is_not_blamed() {
+fn a_generator_that_is_too_slow_is_found_out_and_the_broker_is_not_blamed() {
     let _alone = alone();
-    let bench = Bench::new();
-    let file = small(&bench);
-    let done = bench.run(&[
-        "run",
-        &file,
-        "--subject",
-        "null-broker",
-        "--null",
-        "none",
-        "--slow-generator",
-        "2ms",
-        "--strict",
-    ]);
-    let reasons = done.void_reasons();
-    assert!(reasons.iter().any(|reason| reason.contains("the generator was late")), "{}", done.said());
-    assert_eq!(done.code(), 4, "{}", done.said());
+    three_times("slow generator", || {
+        let bench = Bench::new();
+        let file = small(&bench);
+        let done = bench.run(&[
+            "run",
+            &file,
+            "--subject",
+            "null-broker",
+            "--null",
+            "none",
+            "--cores",
+            &cores(),
+            "--slow-generator",
+            "2ms",
+            "--strict",
+        ]);
+        let reasons = done.void_reasons();
+        let late = reasons.iter().any(|reason| reason.contains("the generator was late"));
+        if (late || done.sweep_cell()["client_bound"] == true) && done.code() == 4 {
+            Ok(())
+        } else if reasons.is_empty() {
+            Err(Judgement::Wrong(done.said()))
+        } else {
+            Err(Judgement::Disturbed(reasons.join("; ")))
+        }
+    });
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Connection {
         &self.address
     }
 
+    /// The bare connection, for a caller that keeps several requests under way.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// A broker that does not know our version answers with version 0, and the one before 2.4 without a list.
     fn learn_versions(&mut self) -> Result<(), ClientError> {
         let request = ApiVersionsRequest {
