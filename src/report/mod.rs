@@ -6,7 +6,9 @@
 //! Reading order: `run` (the data), `lines` (which cells belong together), `statistics` (what samples support), `pairs` (what two subjects show),
 //! `table`, `csv` and `page` (the outputs), `picture` with `svg` and `style` (the drawings), `folder` (the files).
 pub mod csv;
+pub mod diff;
 pub mod figures;
+pub mod flame;
 pub mod folder;
 pub mod lines;
 pub mod page;
@@ -17,4 +19,5 @@ pub mod statistics;
 mod style;
 mod svg;
 pub mod table;
+pub mod unpaired;
 pub mod verdict;
