@@ -126,7 +126,11 @@ pub fn handle<'a>(
         ApiKey::FindCoordinator => {
             let request = FindCoordinatorRequest::decode(r, version)?;
             bounded(r, request.coordinator_keys.len())?;
-            Handled::Now(find_coordinator::respond(&request, version))
+            if find_coordinator::creates_topic(ctx, &request) {
+                later(r.since(start))
+            } else {
+                Handled::Now(find_coordinator::respond(ctx, &request, version, None))
+            }
         }
         ApiKey::DescribeConfigs => {
             let request = DescribeConfigsRequest::decode(r, version)?;
@@ -178,6 +182,8 @@ impl Command {
                     &metadata::NotCreated::all(ErrorCode::LeaderNotAvailable),
                 )
             }),
+            ApiKey::FindCoordinator => FindCoordinatorRequest::decode(&mut r, version)
+                .map(|request| find_coordinator::respond(ctx, &request, version, Some(&refusal))),
             ApiKey::CreateTopics => CreateTopicsRequest::decode(&mut r, version)
                 .map(|request| create_topics::refuse_all(&request, version, &refusal)),
             ApiKey::DeleteTopics => DeleteTopicsRequest::decode(&mut r, version)

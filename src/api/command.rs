@@ -3,8 +3,10 @@
 //! One command per request and owner, whatever the number of partitions; the same vectors travel there and back.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::clock::Instant;
+use crate::group::{Listed, Reply, Request};
 use crate::ids::{LeaderEpoch, Offset, ReactorId};
 use crate::log::window::Reading;
 use crate::reactor::{File, Lease};
@@ -43,6 +45,11 @@ pub enum Command {
     /// The session is closed or evicted; an unanswered fetch of it is dropped.
     Forget(FetchSetId),
     ListOffsets(ListOffsets),
+    Group(GroupCommand),
+    /// All groups that the loop's coordinators have.
+    ListGroups {
+        reply_to: ReplyTo,
+    },
 }
 
 /// From an IO loop back to the network loop.
@@ -60,6 +67,30 @@ pub enum Outcome {
         reply_to: ReplyTo,
         parts: Vec<ListOffsetsPart>,
     },
+    /// One of the groups a request names has been answered for.
+    Group {
+        reply_to: ReplyTo,
+        entry: u32,
+        reply: Reply,
+    },
+    ListedGroups {
+        reply_to: ReplyTo,
+        groups: Vec<Listed>,
+        /// False while a coordinator is being loaded.
+        complete: bool,
+    },
+}
+
+/// A request to the coordinator of one group.
+#[derive(Debug)]
+pub struct GroupCommand {
+    pub reply_to: ReplyTo,
+    /// Place of the group in the request.
+    pub entry: u32,
+    /// Slot of the partition of `__consumer_offsets` that keeps the group.
+    pub slot: u32,
+    pub group: Arc<str>,
+    pub request: Request,
 }
 
 /// One batch for one partition, checked on the network loop: structure, CRC, size.

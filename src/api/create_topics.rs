@@ -80,6 +80,7 @@ pub fn plan_defaults<'a>(ctx: &Context<'_>, names: impl Iterator<Item = &'a str>
             replication_factor: DEFAULT_COUNT as i16,
             ..Default::default()
         };
+        let topic = if name == topic_name::OFFSETS { offsets_topic(ctx) } else { topic };
         let result = planner.topic(&topic).map(|topic| {
             plan.topics.push(topic);
             plan.topics.len() - 1
@@ -89,7 +90,28 @@ pub fn plan_defaults<'a>(ctx: &Context<'_>, names: impl Iterator<Item = &'a str>
     plan
 }
 
+/// The topic that keeps groups and their offsets (contract 6.3).
+fn offsets_topic<'a>(ctx: &Context<'_>) -> CreateTopicsRequestTopic<'a> {
+    let config = ctx.config;
+    // A broker that keeps its metadata itself is the only one there will ever be.
+    let replicas = if config.zookeeper.is_some() { config.offsets_topic_replication_factor } else { 1 };
+    CreateTopicsRequestTopic {
+        name: topic_name::OFFSETS,
+        num_partitions: config.offsets_topic_num_partitions,
+        replication_factor: i16::try_from(replicas).unwrap_or(i16::MAX),
+        ..Default::default()
+    }
+}
+
 impl Plan {
+    /// Why the first topic was not made, if so.
+    pub fn refusal(&self, made: &[Result<Uuid, Refusal>]) -> Option<Refusal> {
+        match self.entries.first()? {
+            (_, Err(refusal)) => Some(refusal.clone()),
+            (_, Ok(index)) => made[*index].as_ref().err().cloned(),
+        }
+    }
+
     /// What was refused, and what was planned but could not be made, by name.
     pub fn failures<'s>(
         &'s self,
@@ -187,7 +209,19 @@ impl<'s> Planner<'s> {
                 format!("Topic '{name}' already exists."),
             ));
         }
-        let overrides = overrides(topic)?;
+        let mut overrides = overrides(topic)?;
+        if name == topic_name::OFFSETS {
+            // As Kafka makes it; whoever creates it by hand may have other wishes.
+            let segment_bytes = self.ctx.config.offsets_topic_segment_bytes.to_string();
+            let own = [
+                ("cleanup.policy", "compact"),
+                ("compression.type", "producer"),
+                ("segment.bytes", &segment_bytes),
+            ];
+            for (key, value) in own {
+                overrides.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
         let partition_count = self.counts(topic)?;
         topic_name::check(name).map_err(|why| Refusal::new(ErrorCode::InvalidTopicException, why))?;
         self.check_collision(name)?;

@@ -50,20 +50,23 @@ pub fn creates_topics(ctx: &Context<'_>, request: &MetadataRequest<'_>, version:
     names_to_create(ctx, request, version).next().is_some()
 }
 
-/// The names asked for that do not exist and may be created by asking, as often as they were asked for. Kafka's own
-/// topics are left to the coordinators that will use them.
+/// The names asked for that do not exist and may be created by asking, as often as they were asked for. The topic that keeps
+/// groups is made whatever `auto.create.topics.enable` says (contract 1.3); that of transactions is left to its coordinator.
 pub fn names_to_create<'s, 'a: 's>(
     ctx: &'s Context<'_>,
     request: &'s MetadataRequest<'a>,
     version: i16,
 ) -> impl Iterator<Item = &'a str> + 's {
-    let may = ctx.config.auto_create_topics_enable
-        && request.allow_auto_topic_creation
-        && !asks_by_id(request)
-        && malformed(request, version).is_none();
+    let may =
+        request.allow_auto_topic_creation && !asks_by_id(request) && malformed(request, version).is_none();
     let topics = request.topics.as_ref().filter(|_| may);
     topics.into_iter().flat_map(|topics| topics.iter()).filter_map(|topic| topic.name).filter(|name| {
-        ctx.image.topic(name).is_none() && topic_name::check(name).is_ok() && !topic_name::is_internal(name)
+        let wanted = match *name {
+            topic_name::OFFSETS => true,
+            topic_name::TRANSACTIONS => false,
+            _ => ctx.config.auto_create_topics_enable,
+        };
+        wanted && ctx.image.topic(name).is_none() && topic_name::check(name).is_ok()
     })
 }
 

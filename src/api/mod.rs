@@ -13,6 +13,7 @@ pub mod describe_configs;
 pub mod fetch;
 pub mod fetch_session;
 pub mod find_coordinator;
+pub mod groups;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;

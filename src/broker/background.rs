@@ -9,13 +9,14 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use tokio::sync::oneshot;
 
 use crate::broker::reactor_thread::Directive;
 use crate::broker::settings::log_config;
 use crate::config::{Config, TopicConfig};
 use crate::ids::{Home, ReactorId};
-use crate::io_thread::order::{Order, Replica};
+use crate::io_thread::order::{Order, Replica, TopicPartition};
 use crate::io_thread::{CheckpointNote, DirectoryState};
 use crate::log::checkpoint::{self, Checkpoint};
 use crate::log::{Log, files};
@@ -412,6 +413,17 @@ impl Worker {
         self.disk.sync_directory(path)
     }
 
+    /// Tells every coordinator which partitions are gone.
+    fn forget_offsets(&self, homes: &[Home]) {
+        let gone = homes.iter().filter_map(|home| self.known.get(home));
+        let gone =
+            gone.map(|known| TopicPartition { topic: Arc::clone(&known.topic), partition: known.partition });
+        let partitions = Arc::new(gone.collect::<HashSet<TopicPartition>>());
+        for (_, sender) in self.reactors.iter() {
+            direct_to(sender, Directive::Order(Order::Forget { partitions: Arc::clone(&partitions) }));
+        }
+    }
+
     fn delete(&mut self, homes: &[Home]) -> Vec<Result<(), String>> {
         let mut results = Vec::with_capacity(homes.len());
         let (released, wait) = mpsc::channel();
@@ -430,6 +442,7 @@ impl Worker {
         }
         drop(released);
         while wait.recv().is_ok() {}
+        self.forget_offsets(homes);
         let mut parents = Vec::new();
         for home in homes {
             let Some(known) = self.known.remove(home) else {

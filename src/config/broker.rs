@@ -61,6 +61,22 @@ pub struct Config {
     pub fetch_max_bytes: u32,
     pub max_incremental_fetch_session_cache_slots: u32,
 
+    pub group_min_session_timeout_ms: i32,
+    pub group_max_session_timeout_ms: i32,
+    pub group_initial_rebalance_delay_ms: i32,
+    pub group_max_size: u32,
+    pub offset_metadata_max_bytes: u32,
+    pub offsets_load_buffer_size: u32,
+    pub offsets_retention_minutes: i32,
+    pub offsets_retention_check_interval_ms: u64,
+    pub offsets_commit_timeout_ms: u32,
+    pub offsets_commit_required_acks: i16,
+    pub offsets_topic_num_partitions: i32,
+    pub offsets_topic_replication_factor: i32,
+    pub offsets_topic_segment_bytes: u32,
+    /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    pub offsets_topic_compression_codec: u8,
+
     /// `None`: the embedded store.
     pub zookeeper: Option<ZooKeeper>,
 
@@ -189,6 +205,20 @@ impl Config {
             producer_id_expiration_check_interval_ms: count("producer.id.expiration.check.interval.ms"),
             fetch_max_bytes: count_u32("fetch.max.bytes"),
             max_incremental_fetch_session_cache_slots: count_u32("max.incremental.fetch.session.cache.slots"),
+            group_min_session_timeout_ms: whole_i32("group.min.session.timeout.ms"),
+            group_max_session_timeout_ms: whole_i32("group.max.session.timeout.ms"),
+            group_initial_rebalance_delay_ms: whole_i32("group.initial.rebalance.delay.ms"),
+            group_max_size: count_u32("group.max.size"),
+            offset_metadata_max_bytes: count_u32("offset.metadata.max.bytes"),
+            offsets_load_buffer_size: count_u32("offsets.load.buffer.size"),
+            offsets_retention_minutes: whole_i32("offsets.retention.minutes"),
+            offsets_retention_check_interval_ms: count("offsets.retention.check.interval.ms"),
+            offsets_commit_timeout_ms: count_u32("offsets.commit.timeout.ms"),
+            offsets_commit_required_acks: whole_i32("offsets.commit.required.acks") as i16,
+            offsets_topic_num_partitions: whole_i32("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: whole_i32("offsets.topic.replication.factor"),
+            offsets_topic_segment_bytes: count_u32("offsets.topic.segment.bytes"),
+            offsets_topic_compression_codec: whole_i32("offsets.topic.compression.codec") as u8,
             zookeeper: together.zookeeper,
             reactor_engine: match word("reactor.engine").as_str() {
                 "io_uring" => ReactorEngine::IoUring,

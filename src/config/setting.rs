@@ -80,7 +80,6 @@ pub enum Importance {
 /// A part of Ringdaw that does not exist yet; settings that need it are accepted and say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    Groups,
     Transactions,
     Cluster,
     Security,
@@ -94,7 +93,6 @@ pub enum Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Part::Groups => "consumer groups",
             Part::Transactions => "transactions",
             Part::Cluster => "clusters (ZooKeeper and replication)",
             Part::Security => "security (TLS, SASL, ACLs)",

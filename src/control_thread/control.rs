@@ -8,20 +8,23 @@ use std::sync::Arc;
 use crate::api::admin::{Command, Context, Refusal};
 use crate::api::create_partitions::Growth;
 use crate::api::create_topics::NewTopic;
-use crate::api::{create_partitions, create_topics, delete_topics, init_producer_id, metadata};
+use crate::api::{
+    create_partitions, create_topics, delete_topics, find_coordinator, init_producer_id, metadata,
+};
 use crate::config::{Config, TopicConfig};
 use crate::ids::{Home, LeaderEpoch, ProducerId};
 use crate::metadata::fresh_id::{Random, fresh_id};
 use crate::metadata::publish::{self, TopicConfigs};
 use crate::metadata::store::Event;
 use crate::metadata::{
-    Change, Difference, NewReplica, Replicas, SharedImage, Store, StoreError, StoredTopic, Topic,
+    Change, Difference, NewReplica, Replicas, SharedImage, Store, StoreError, StoredTopic, Topic, topic_name,
 };
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
 use crate::wire::message::create_partitions::CreatePartitionsRequest;
 use crate::wire::message::create_topics::CreateTopicsRequest;
 use crate::wire::message::delete_topics::DeleteTopicsRequest;
+use crate::wire::message::find_coordinator::FindCoordinatorRequest;
 use crate::wire::message::metadata::MetadataRequest;
 use crate::wire::primitive::{Reader, Uuid};
 use crate::wire::version::ApiKey;
@@ -101,6 +104,22 @@ impl<S: Store> Control<S> {
                 plan.failures(&made).for_each(|(name, code)| not_created.insert(name, code));
                 let after = self.image.load_full();
                 metadata::respond(&Context { image: &after, ..ctx }, &request, version, &not_created)
+            }
+            ApiKey::FindCoordinator => {
+                let request = FindCoordinatorRequest::decode(&mut r, version).expect(DECODED);
+                let plan = create_topics::plan_defaults(&ctx, std::iter::once(topic_name::OFFSETS));
+                let made = self.create(&plan.topics).await;
+                let refusal = plan.refusal(&made);
+                if let Some(Refusal { message: Some(why), .. }) = &refusal {
+                    tracing::warn!(
+                        topic = topic_name::OFFSETS,
+                        why,
+                        "the topic that keeps groups cannot be made"
+                    );
+                }
+                let after = self.image.load_full();
+                let ctx = Context { image: &after, ..ctx };
+                find_coordinator::respond(&ctx, &request, version, refusal.as_ref())
             }
             ApiKey::DeleteTopics => {
                 let request = DeleteTopicsRequest::decode(&mut r, version).expect(DECODED);

@@ -687,23 +687,38 @@ fn the_cluster_is_described_and_controllers_are_refused() {
 }
 
 #[test]
-fn no_coordinator_is_a_retriable_answer_with_a_reason_at_every_version() {
+fn the_first_who_asks_for_a_coordinator_makes_the_topic_that_keeps_groups() {
     let dir = tempfile::tempdir().unwrap();
     let mut bed = Bed::new(dir.path());
     for version in 0..=6 {
-        for key_type in 0..=1 {
-            let request = FindCoordinatorRequest { key: "g", key_type, coordinator_keys: ["g", "h"].into() };
-            let answer = bed.call(version, &request);
-            if version < 4 {
-                assert_eq!((answer.error_code, answer.node_id, answer.port), (15, -1, -1));
-                assert_eq!(answer.error_message.is_some(), version >= 1);
-            } else {
-                let keys: Vec<&str> = answer.coordinators.iter().map(|c| &*c.key).collect();
-                assert_eq!(keys, ["g", "h"]);
-                assert!(answer.coordinators.iter().all(|c| c.error_code == 15 && c.error_message.is_some()));
+        let of = |key_type| FindCoordinatorRequest {
+            key: "g",
+            key_type,
+            coordinator_keys: ["g", "h", "g"].into(),
+        };
+        let answer = bed.call(version, &of(0));
+        let transaction = bed.call(version, &of(1));
+        if version < 4 {
+            assert_eq!((answer.error_code, answer.node_id, answer.port), (0, 1, 9092));
+            // Version 0 knows no types: all keys are groups.
+            if version > 0 {
+                assert_eq!((transaction.error_code, transaction.node_id), (15, -1));
+                assert!(transaction.error_message.is_some());
             }
+        } else {
+            let keys: Vec<&str> = answer.coordinators.iter().map(|c| &*c.key).collect();
+            assert_eq!(keys, ["g", "h"]);
+            assert!(answer.coordinators.iter().all(|c| c.error_code == 0 && c.node_id == 1));
+            assert!(transaction.coordinators.iter().all(|c| c.error_code == 15 && c.error_message.is_some()));
         }
     }
+    let image = bed.image.load_full();
+    let topic = image.topic("__consumer_offsets").unwrap();
+    assert_eq!((topic.partitions.len(), topic.is_internal), (50, true));
+    let set = |key: &str| topic.overrides.get(key).map(String::as_str);
+    assert_eq!(set("cleanup.policy"), Some("compact"));
+    assert_eq!(set("compression.type"), Some("producer"));
+    assert_eq!(set("segment.bytes"), Some("104857600"));
     let share = FindCoordinatorRequest { key_type: 2, coordinator_keys: ["g"].into(), ..Default::default() };
     assert_eq!(bed.call(6, &share).coordinators[0].error_code, 42);
 }

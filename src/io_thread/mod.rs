@@ -20,10 +20,12 @@ use crate::config::{Config, Durability, FetchEngine};
 use crate::ids::{LeaderEpoch, ReactorId};
 use crate::log::window::{Window, WindowLimits};
 use crate::log::{self, AppendScratch, CloseFlush, FlushScope};
+use crate::metadata::topic_name;
 use crate::metrics::{Registry, ThreadMetrics};
 use crate::reactor::{Completion, Done, Engine, Token};
 use crate::wire::error_code::ErrorCode;
 
+mod coordinators;
 mod directory;
 mod fetch;
 mod fetch_set;
@@ -35,6 +37,7 @@ mod partition;
 mod produce;
 mod write_out;
 
+use coordinators::Coordinators;
 pub use directory::DirectoryState;
 use fetch::ColdRead;
 use fetch_set::FetchSet;
@@ -51,6 +54,7 @@ pub mod tokens {
     pub const FLUSH: u8 = 16;
     pub const COLD_READ: u8 = 17;
     pub const WRITE_OUT: u8 = 18;
+    pub const LOAD: u8 = 19;
 }
 
 /// A cold range is read in one piece up to this long; a longer one is cut, as a fetch may be.
@@ -63,6 +67,7 @@ enum Due {
     Fetch { set: (u16, u32), number: u64 },
     Produce { key: u32, reply: (u32, u32, u32) },
     Flush { slot: u32 },
+    Coordinator { slot: u32 },
 }
 
 /// The IO loop.
@@ -94,6 +99,7 @@ pub struct IoLoop {
     scratch: AppendScratch,
     housekeeping: Housekeeping,
     fetch_engine: FetchEngine,
+    coordinators: Coordinators,
 }
 
 fn token(kind: u8, key: usize) -> Token {
@@ -134,6 +140,7 @@ impl IoLoop {
             scratch: AppendScratch::default(),
             housekeeping,
             fetch_engine: config.fetch_engine,
+            coordinators: Coordinators::new(config),
         }
     }
 
@@ -152,11 +159,12 @@ impl IoLoop {
         match order {
             Order::Adopt { replicas, done } => {
                 for replica in replicas {
-                    self.adopt(replica);
+                    self.adopt(replica, engine);
                 }
                 done(());
             }
             Order::Release { slot, done } => done(self.release(slot)),
+            Order::Forget { partitions } => self.coordinators.forget(partitions),
             Order::Reconfigure { slots, config, log, done } => {
                 for slot in slots {
                     if let Some(partition) = partition_mut(&mut self.partitions, slot) {
@@ -175,7 +183,7 @@ impl IoLoop {
         }
     }
 
-    fn adopt(&mut self, replica: Replica) {
+    fn adopt(&mut self, replica: Replica, engine: &mut dyn Engine) {
         let topic_metrics = self.registry.topic(&self.thread_name, &replica.topic);
         let metrics = self.registry.partition(&replica.topic, replica.partition);
         let mut partition = Box::new(Partition {
@@ -204,11 +212,16 @@ impl IoLoop {
         if self.partitions.len() <= slot {
             self.partitions.resize_with(slot + 1, || None);
         }
+        let coordinates = *partition.topic == *topic_name::OFFSETS;
         self.partitions[slot] = Some(partition);
+        if coordinates {
+            self.begin_coordinating(slot as u32, engine);
+        }
     }
 
     fn release(&mut self, slot: u32) -> Option<log::Log> {
         let mut partition = self.partitions.get_mut(slot as usize)?.take()?;
+        self.stop_coordinating(slot);
         for pending in partition.pending.drain(..) {
             let part = ProducedPart::refused(pending.entry, ErrorCode::UnknownTopicOrPartition, None);
             self.produced(pending.produce, part);
@@ -240,12 +253,18 @@ impl IoLoop {
             }
             Command::Forget(id) => self.forget(id),
             Command::ListOffsets(request) => self.pending_lists().push(request),
+            Command::Group(command) => self.coordinators.commands.push(command),
+            Command::ListGroups { reply_to } => self.list_groups(reply_to),
         }
     }
 
     /// End of a turn: appends, flushes, then answers.
     pub fn end_turn(&mut self, now: Instant, engine: &mut dyn Engine) {
+        self.coordinate(now, engine);
         self.append_pending(now, engine);
+        while self.settle_appends(now, engine) {
+            self.append_pending(now, engine);
+        }
         self.start_flushes(now, engine);
         self.start_write_outs(engine);
         self.answer_lists(engine);
@@ -265,6 +284,9 @@ impl IoLoop {
             Done::Read { into, result } if kind == tokens::COLD_READ => {
                 self.on_cold_read(key as usize, into, result, engine)
             }
+            Done::Read { into, result } if kind == tokens::LOAD => {
+                self.on_load_read(key as u32, &into, result, engine);
+            }
             Done::Accepted { .. }
             | Done::Connected(_)
             | Done::Received(_)
@@ -279,11 +301,11 @@ impl IoLoop {
     }
 
     pub fn on_time(&mut self, now: Instant, engine: &mut dyn Engine) {
-        while let Some(Reverse((due, _))) = self.due.peek() {
-            if *due > now {
+        while let Some(Reverse((at, _))) = self.due.peek() {
+            if *at > now {
                 break;
             }
-            let Some(Reverse((_, due))) = self.due.pop() else { break };
+            let Some(Reverse((at, due))) = self.due.pop() else { break };
             match due {
                 Due::Fetch { set: (reactor, number), number: wait } => {
                     let id = FetchSetId { reactor: ReactorId(reactor), number };
@@ -293,6 +315,7 @@ impl IoLoop {
                 }
                 Due::Produce { key, reply } => self.on_produce_late(key, reply),
                 Due::Flush { slot } => self.flush_queue.push((slot, FlushScope::All)),
+                Due::Coordinator { slot } => self.on_coordinator_due(slot, at, now, engine),
             }
         }
         self.keep_house(now, engine);
@@ -301,7 +324,12 @@ impl IoLoop {
     /// Closes every log for good. The caller flushes the file systems afterwards, once for all logs.
     fn stop(&mut self, engine: &mut dyn Engine) -> Vec<Closed> {
         // What came in this turn is appended and answered first.
-        self.append_pending(engine.now(), engine);
+        let now = engine.now();
+        self.coordinate(now, engine);
+        self.append_pending(now, engine);
+        while self.settle_appends(now, engine) {
+            self.append_pending(now, engine);
+        }
         let wall = engine.wall();
         let disk = engine.disk();
         let mut closed = Vec::new();

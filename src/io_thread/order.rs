@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
 use crate::config::TopicConfig;
+pub use crate::group::TopicPartition;
 use crate::ids::LeaderEpoch;
 use crate::log::{Log, LogConfig};
 
@@ -30,6 +33,8 @@ pub enum Order {
     Adopt { replicas: Vec<Replica>, done: Acknowledge<()> },
     /// Serve this replica no more and give its log back.
     Release { slot: u32, done: Acknowledge<Option<Log>> },
+    /// These partitions are gone: the offsets in them are too.
+    Forget { partitions: Arc<HashSet<TopicPartition>> },
     /// New settings of a topic.
     Reconfigure { slots: Vec<u32>, config: Arc<TopicConfig>, log: Arc<LogConfig>, done: Acknowledge<()> },
     /// The end: flush and close everything. Told: for each log directory whether all its logs closed without error, and

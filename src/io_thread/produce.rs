@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use crate::api::command::{Outcome, Produce, Produced, ProducedPart, ReplyTo};
+use crate::api::command::{Outcome, Produce, ProducePart, Produced, ProducedPart, ReplyTo};
 use crate::clock::{Instant, WallMs};
 use crate::config::Durability;
 use crate::ids::Offset;
@@ -19,7 +19,7 @@ use crate::wire::error_code::ErrorCode;
 /// A produce request with batches here.
 #[derive(Debug)]
 pub(super) struct WaitingProduce {
-    reply_to: ReplyTo,
+    asker: Asker,
     acks: i16,
     left: usize,
     parts: Vec<ProducedPart>,
@@ -27,12 +27,26 @@ pub(super) struct WaitingProduce {
     slots: Vec<u32>,
 }
 
+/// Who wants batches appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asker {
+    /// A client, by way of its network loop.
+    Client(ReplyTo),
+    /// The coordinator that lives in the partition, and its number for the append.
+    Coordinator { slot: u32, append: u32 },
+}
+
 impl IoLoop {
     pub(super) fn on_produce(&mut self, produce: Produce) {
         let Produce { reply_to, acks, deadline, parts, .. } = produce;
+        self.queue(Asker::Client(reply_to), acks, deadline, parts);
+    }
+
+    /// Takes batches for this turn's writes. Who asks is told when the last of them is decided.
+    pub(super) fn queue(&mut self, asker: Asker, acks: i16, deadline: Instant, parts: Vec<ProducePart>) {
         let left = parts.len();
         let waiting =
-            WaitingProduce { reply_to, acks, left, parts: Vec::with_capacity(left), slots: Vec::new() };
+            WaitingProduce { asker, acks, left, parts: Vec::with_capacity(left), slots: Vec::new() };
         let key = self.produces.insert(waiting) as u32;
         let mut slots = Vec::new();
         for part in parts {
@@ -66,8 +80,7 @@ impl IoLoop {
             && let Some(waiting) = self.produces.get_mut(key as usize)
         {
             waiting.slots = slots;
-            let reply = (reply_to.connection, reply_to.generation, reply_to.request);
-            self.due.push(Reverse((deadline, Due::Produce { key, reply })));
+            self.due.push(Reverse((deadline, Due::Produce { key, reply: identity(asker) })));
         }
     }
 
@@ -77,8 +90,16 @@ impl IoLoop {
         waiting.parts.push(part);
         waiting.left -= 1;
         if waiting.left == 0 {
-            let WaitingProduce { reply_to, parts, .. } = self.produces.remove(key as usize);
-            self.outcomes.push((reply_to.reactor, Outcome::Produced(Produced { reply_to, parts })));
+            let WaitingProduce { asker, mut parts, .. } = self.produces.remove(key as usize);
+            match asker {
+                Asker::Client(reply_to) => {
+                    self.outcomes.push((reply_to.reactor, Outcome::Produced(Produced { reply_to, parts })));
+                }
+                Asker::Coordinator { slot, append } => {
+                    let part = parts.pop().expect("a coordinator appends one batch at a time");
+                    self.coordinators.appended(slot, append, &part);
+                }
+            }
         }
     }
 
@@ -215,8 +236,7 @@ impl IoLoop {
     /// A client has waited as long as it said: what is not committed is answered as timed out (contract 2.6).
     pub(super) fn on_produce_late(&mut self, key: u32, reply: (u32, u32, u32)) {
         let Some(waiting) = self.produces.get_mut(key as usize) else { return };
-        let r = waiting.reply_to;
-        if (r.connection, r.generation, r.request) != reply {
+        if identity(waiting.asker) != reply {
             return;
         }
         let mut late = Vec::new();
@@ -233,6 +253,15 @@ impl IoLoop {
         for entry in late {
             self.produced(key, ProducedPart::refused(entry, ErrorCode::RequestTimedOut, None));
         }
+    }
+}
+
+/// Tells one request from another that has its place in the table later.
+fn identity(asker: Asker) -> (u32, u32, u32) {
+    match asker {
+        Asker::Client(reply_to) => (reply_to.connection, reply_to.generation, reply_to.request),
+        // No connection has this number.
+        Asker::Coordinator { slot, append } => (u32::MAX, slot, append),
     }
 }
 

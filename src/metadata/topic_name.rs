@@ -6,7 +6,11 @@
 pub const NAME_BYTES_MAX: usize = 249;
 
 /// The topics that groups and transactions keep their state in.
-pub const INTERNAL: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
+pub const INTERNAL: [&str; 2] = [OFFSETS, TRANSACTIONS];
+/// Groups and their offsets.
+pub const OFFSETS: &str = "__consumer_offsets";
+/// Transactional ids and what they are in the middle of.
+pub const TRANSACTIONS: &str = "__transaction_state";
 
 /// A topic of Kafka's controllers without ZooKeeper; nobody may create it.
 pub const CLUSTER_METADATA: &str = "__cluster_metadata";

@@ -15,6 +15,7 @@ use crate::api::admin::{self, Handled};
 use crate::api::command::{Command, Outcome, Piece, ReplyTo};
 use crate::api::fetch::{self, PendingFetch};
 use crate::api::fetch_session::Sessions;
+use crate::api::groups::{self, PendingGroups};
 use crate::api::list_offsets::{self, PendingListOffsets};
 use crate::api::produce::{self, PendingProduce};
 use crate::clock::Instant;
@@ -64,6 +65,7 @@ enum State {
     Produce(PendingProduce),
     Fetch(PendingFetch),
     ListOffsets(PendingListOffsets),
+    Groups(PendingGroups),
     /// The control thread.
     Control,
     /// Answered; waits for its turn.
@@ -434,6 +436,16 @@ impl NetworkLoop {
                     self.finish(slot, number, engine);
                 }
             }
+            key if groups::handles(key) => {
+                let context = groups::Context { reply_to, peer: connection.peer, image };
+                let (state, commands) = groups::start(&header, &mut reader, context).map_err(at)?;
+                let complete = state.is_complete();
+                connection.requests.push_back(pending(State::Groups(state)));
+                self.commands.extend(commands);
+                if complete {
+                    self.finish(slot, number, engine);
+                }
+            }
             _ => {
                 let listener = &self.listeners[usize::from(connection.listener)].name;
                 let context = admin::Context { image, config: &self.config, listener };
@@ -492,6 +504,22 @@ impl NetworkLoop {
                     self.commands.extend(ask.into_iter().map(|owner| (owner, Command::Collect(set))));
                 }
             }
+            Outcome::Group { reply_to, entry, reply } => {
+                if let Some(State::Groups(state)) = self.state(reply_to) {
+                    state.take(entry, reply);
+                    if state.is_complete() {
+                        self.finish(reply_to.connection, reply_to.request, engine);
+                    }
+                }
+            }
+            Outcome::ListedGroups { reply_to, groups, complete } => {
+                if let Some(State::Groups(state)) = self.state(reply_to) {
+                    state.take_list(groups, complete);
+                    if state.is_complete() {
+                        self.finish(reply_to.connection, reply_to.request, engine);
+                    }
+                }
+            }
             Outcome::ListedOffsets { reply_to, parts } => {
                 if let Some(State::ListOffsets(state)) = self.state(reply_to) {
                     state.take(parts);
@@ -531,7 +559,7 @@ impl NetworkLoop {
         let timed = match &state {
             State::Produce(_) => Some(Timed::Produce),
             State::Fetch(_) => Some(Timed::FetchConsumer),
-            State::ListOffsets(_) | State::Control | State::Done => None,
+            State::ListOffsets(_) | State::Groups(_) | State::Control | State::Done => None,
         };
         if let Some(timed) = timed {
             self.metrics.times(timed).total.record(engine.now().since(received).as_nanos() as u64);
@@ -550,6 +578,11 @@ impl NetworkLoop {
                 }
             },
             State::ListOffsets(state) => {
+                let mut out = Vec::with_capacity(128);
+                state.encode(&mut out);
+                Response::Pieces(vec![Piece::Bytes(out)])
+            }
+            State::Groups(state) => {
                 let mut out = Vec::with_capacity(128);
                 state.encode(&mut out);
                 Response::Pieces(vec![Piece::Bytes(out)])

@@ -424,6 +424,27 @@ impl<'a> Field<'a> for Option<&'a [u8]> {
     }
 }
 
+macro_rules! blob {
+    ($($ty:ty),+) => {$(
+        impl<'a> Field<'a> for $ty {
+            fn encoded_min(v: Version) -> usize {
+                array_min(v)
+            }
+            fn read(r: &mut Reader<'a>, v: Version, _: bool) -> Result<Self, DecodeError> {
+                match r.bytes(v)? {
+                    Some(bytes) => Ok(bytes.into()),
+                    None => Err(r.error("null in bytes that may not be null")),
+                }
+            }
+            fn write<S: Sink>(&self, s: &mut S, v: Version, _: bool) {
+                put_length(s, v, false, Some(self.len()));
+                s.put(self);
+            }
+        }
+    )+};
+}
+blob!(&'a [u8], Cow<'a, [u8]>);
+
 impl<'a, T: Field<'a>> Field<'a> for Vec<T> {
     fn encoded_min(v: Version) -> usize {
         array_min(v)

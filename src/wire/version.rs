@@ -92,15 +92,15 @@ apis! {
     StopReplica = 5, flexible 2, kafka 0..=4;
     UpdateMetadata = 6, flexible 6, kafka 0..=8;
     ControlledShutdown = 7, flexible 3, kafka 0..=3;
-    OffsetCommit = 8, flexible 8, kafka 0..=9;
-    OffsetFetch = 9, flexible 6, kafka 0..=9;
+    OffsetCommit = 8, flexible 8, kafka 0..=9, ours both(0..=9);
+    OffsetFetch = 9, flexible 6, kafka 0..=9, ours both(0..=9);
     FindCoordinator = 10, flexible 3, kafka 0..=6, ours both(0..=6);
-    JoinGroup = 11, flexible 6, kafka 0..=9;
-    Heartbeat = 12, flexible 4, kafka 0..=4;
-    LeaveGroup = 13, flexible 4, kafka 0..=5;
-    SyncGroup = 14, flexible 4, kafka 0..=5;
-    DescribeGroups = 15, flexible 5, kafka 0..=5;
-    ListGroups = 16, flexible 3, kafka 0..=5;
+    JoinGroup = 11, flexible 6, kafka 0..=9, ours both(0..=9);
+    Heartbeat = 12, flexible 4, kafka 0..=4, ours both(0..=4);
+    LeaveGroup = 13, flexible 4, kafka 0..=5, ours both(0..=5);
+    SyncGroup = 14, flexible 4, kafka 0..=5, ours both(0..=5);
+    DescribeGroups = 15, flexible 5, kafka 0..=5, ours both(0..=5);
+    ListGroups = 16, flexible 3, kafka 0..=5, ours both(0..=5);
     SaslHandshake = 17, flexible i16::MAX, kafka 0..=1;
     ApiVersions = 18, flexible 3, kafka 0..=4, ours both(0..=4);
     CreateTopics = 19, flexible 5, kafka 0..=7, ours both(0..=7);
@@ -126,12 +126,12 @@ apis! {
     RenewDelegationToken = 39, flexible 2, kafka 0..=2;
     ExpireDelegationToken = 40, flexible 2, kafka 0..=2;
     DescribeDelegationToken = 41, flexible 2, kafka 0..=3;
-    DeleteGroups = 42, flexible 2, kafka 0..=2;
+    DeleteGroups = 42, flexible 2, kafka 0..=2, ours both(0..=2);
     ElectLeaders = 43, flexible 2, kafka 0..=2;
     IncrementalAlterConfigs = 44, flexible 1, kafka 0..=1;
     AlterPartitionReassignments = 45, flexible 0, kafka 0..=0;
     ListPartitionReassignments = 46, flexible 0, kafka 0..=0;
-    OffsetDelete = 47, flexible i16::MAX, kafka 0..=0;
+    OffsetDelete = 47, flexible i16::MAX, kafka 0..=0, ours both(0..=0);
     DescribeClientQuotas = 48, flexible 1, kafka 0..=1;
     AlterClientQuotas = 49, flexible 1, kafka 0..=1;
     DescribeUserScramCredentials = 50, flexible 0, kafka 0..=0;
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(ApiKey::ApiVersions.api().support(99), Support::Refused);
         assert_eq!(ApiKey::ApiVersions.api().support(-1), Support::Refused);
         assert_eq!(ApiKey::Metadata.api().support(99), Support::None);
-        assert_eq!(ApiKey::JoinGroup.api().support(0), Support::None);
+        assert_eq!(ApiKey::LeaderAndIsr.api().support(0), Support::None);
     }
 
     #[test]

@@ -13,15 +13,25 @@ use ringdaw::wire::message::Message;
 use ringdaw::wire::message::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use ringdaw::wire::message::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use ringdaw::wire::message::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+use ringdaw::wire::message::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use ringdaw::wire::message::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
 use ringdaw::wire::message::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use ringdaw::wire::message::describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
+use ringdaw::wire::message::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use ringdaw::wire::message::fetch::{FetchRequest, FetchResponse};
 use ringdaw::wire::message::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+use ringdaw::wire::message::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use ringdaw::wire::message::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use ringdaw::wire::message::join_group::{JoinGroupRequest, JoinGroupResponse};
+use ringdaw::wire::message::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+use ringdaw::wire::message::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use ringdaw::wire::message::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
 use ringdaw::wire::message::metadata::{MetadataRequest, MetadataResponse};
+use ringdaw::wire::message::offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
+use ringdaw::wire::message::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+use ringdaw::wire::message::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
 use ringdaw::wire::message::produce::{ProduceRequest, ProduceResponse};
+use ringdaw::wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use ringdaw::wire::primitive::{DecodeError, Reader};
 use ringdaw::wire::record::{RecordRules, Records, validate};
 use ringdaw::wire::version::{ApiKey, advertised};
@@ -49,6 +59,16 @@ macro_rules! each_api {
             ApiKey::DescribeConfigs => $with!(DescribeConfigsRequest, DescribeConfigsResponse),
             ApiKey::CreatePartitions => $with!(CreatePartitionsRequest, CreatePartitionsResponse),
             ApiKey::DescribeCluster => $with!(DescribeClusterRequest, DescribeClusterResponse),
+            ApiKey::OffsetCommit => $with!(OffsetCommitRequest, OffsetCommitResponse),
+            ApiKey::OffsetFetch => $with!(OffsetFetchRequest, OffsetFetchResponse),
+            ApiKey::JoinGroup => $with!(JoinGroupRequest, JoinGroupResponse),
+            ApiKey::Heartbeat => $with!(HeartbeatRequest, HeartbeatResponse),
+            ApiKey::LeaveGroup => $with!(LeaveGroupRequest, LeaveGroupResponse),
+            ApiKey::SyncGroup => $with!(SyncGroupRequest, SyncGroupResponse),
+            ApiKey::DescribeGroups => $with!(DescribeGroupsRequest, DescribeGroupsResponse),
+            ApiKey::ListGroups => $with!(ListGroupsRequest, ListGroupsResponse),
+            ApiKey::DeleteGroups => $with!(DeleteGroupsRequest, DeleteGroupsResponse),
+            ApiKey::OffsetDelete => $with!(OffsetDeleteRequest, OffsetDeleteResponse),
             _ => return None,
         })
     };

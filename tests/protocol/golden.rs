@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use base64::Engine as _;
 use ringdaw::wire::header::{HeaderError, RequestHeader, ResponseHeader};
 use ringdaw::wire::message::Message;
 use ringdaw::wire::primitive::Reader;
@@ -110,6 +111,12 @@ fn compare(java: &Value, ours: &Value, place: &str, compared: &mut usize) {
             for (at, (java, ours)) in java.iter().zip(ours).enumerate() {
                 compare(java, ours, &format!("{place}[{at}]"), compared);
             }
+        }
+        // Java shows bytes as base64.
+        (Value::String(java), Value::Array(ours)) => {
+            let java = base64::engine::general_purpose::STANDARD.decode(java).expect("base64");
+            let ours: Vec<u8> = ours.iter().map(|byte| byte.as_u64().expect("a byte") as u8).collect();
+            assert_eq!(java, ours, "{place}");
         }
         _ => assert_eq!(java, ours, "{place}"),
     }

@@ -35,7 +35,8 @@ import org.apache.kafka.common.protocol.types.Schema;
 import org.apache.kafka.common.protocol.types.Type;
 
 public final class Messages {
-    private static final short[] KEYS = {0, 1, 2, 3, 10, 18, 19, 20, 22, 32, 37, 60};
+    private static final short[] KEYS = {
+        0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 32, 37, 42, 47, 60};
     private static final String[] CASES = {"default", "typical", "other", "least", "most", "random"};
 
     public static void main(String[] args) throws Exception {
