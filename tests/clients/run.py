@@ -38,6 +38,7 @@ def clients(tools):
         ("java-tools-3.9.1", "java-3.9.1", [sys.executable, HERE / "python/java_tools.py"], False),
         ("kafka-python", "python", [python, HERE / "python/kafka_python.py"], False),
         ("aiokafka", "python", [python, HERE / "python/aiokafka_client.py"], False),
+        ("groups-python", "python", [python, HERE / "python/groups.py"], False),
         ("kcat", "kcat", [sys.executable, HERE / "python/kcat.py"], True),
         ("kafkajs", "node", ["node", HERE / "node/kafkajs.js"], False),
         ("franz-go", "go", [tools / "go/franz"], False),
