@@ -171,6 +171,8 @@ const READ_AS: &[(&str, &str)] = &[
     ("listener.security.protocol.map", "listeners"),
     ("log.dir", "log_dirs"),
     ("zookeeper.connect", "zookeeper"),
+    // Of the three bounds of a timestamp the configuration makes two.
+    ("message.timestamp.difference.max.ms", "message_timestamp_before_max_ms"),
 ];
 
 /// The code of the broker behind the settings.
@@ -203,15 +205,18 @@ fn every_key_that_works_is_read_somewhere() {
         })
     };
     let works = |setting: &&Setting| setting.effect == Effect::Works;
+    let field_of = |key: &str| match READ_AS.iter().find(|(named, _)| *named == key) {
+        Some((_, field)) => (*field).to_owned(),
+        None => key.replace('.', "_"),
+    };
     let mut by_topic: BTreeSet<&str> = BTreeSet::new();
     for setting in settings::TOPIC.iter().filter(works) {
-        let field = setting.key.replace('.', "_");
+        let field = field_of(setting.key);
         assert!(is_read(&field), "the topic setting {} works, but nothing reads .{field}", setting.key);
         by_topic.extend(setting.synonyms);
     }
     for setting in settings::BROKER.iter().filter(works) {
-        let named = READ_AS.iter().find(|(key, _)| *key == setting.key).map(|(_, field)| (*field).to_owned());
-        let field = named.unwrap_or_else(|| setting.key.replace('.', "_"));
+        let field = field_of(setting.key);
         assert!(
             by_topic.contains(setting.key) || is_read(&field),
             "the setting {} works, but nothing reads .{field}",

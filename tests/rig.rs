@@ -46,9 +46,11 @@ impl Bench {
     }
 
     fn finished(&self, output: Output) -> Finished {
+        // The newest; two runs can begin within one second, and then their names say nothing of the order.
+        let changed = |path: &PathBuf| path.metadata().and_then(|about| about.modified()).ok();
         let folder = std::fs::read_dir(self.path("results"))
             .ok()
-            .and_then(|entries| entries.flatten().map(|entry| entry.path()).max());
+            .and_then(|entries| entries.flatten().map(|entry| entry.path()).max_by_key(changed));
         let run = folder.as_ref().and_then(|folder| {
             let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
             Some(serde_json::from_str(&text).expect("run.json is JSON"))
