@@ -348,8 +348,7 @@ impl<T: Copy> Group<T> {
             rebalance_timeout_ms: member.rebalance_timeout_ms,
         };
         self.update(&id, join, to, out);
-        let session_ms = self.members[&id].session_timeout_ms;
-        self.touch(&id, session_ms.into(), out);
+        self.touch_session(&id, out);
         match self.state {
             State::Stable { .. } if self.protocol.is_some() && self.protocol == self.select_protocol() => {
                 let record = self.record(|member| member.assignment.clone());
@@ -429,10 +428,9 @@ impl<T: Copy> Group<T> {
                 member.protocols = before.protocols;
                 member.session_timeout_ms = before.session_timeout_ms;
                 member.rebalance_timeout_ms = before.rebalance_timeout_ms;
-                let session_ms = member.session_timeout_ms;
                 self.count_protocols(id, true);
                 self.rename(id, &before.id, ErrorCode::UnknownMemberId, out);
-                self.touch(&before.id, session_ms.into(), out);
+                self.touch_session(&before.id, out);
             }
         }
     }
@@ -467,19 +465,19 @@ impl<T: Copy> Group<T> {
         self.in_order().map(|member| member.id.clone()).collect()
     }
 
-    fn answer_join(&mut self, id: &str, joined: Joined, out: &mut Out<'_, T>) {
+    fn answer_join(&mut self, id: &Arc<str>, joined: Joined, out: &mut Out<'_, T>) {
         let Some(member) = self.members.get_mut(id) else { return };
-        if let Some(to) = member.joining.take() {
-            self.joining -= 1;
-            out.reply(to, Reply::Join(joined));
-        }
+        let Some(to) = member.joining.take() else { return };
+        self.joining -= 1;
+        out.reply(to, Reply::Join(joined));
+        // Its session may have ended while it waited.
+        self.touch_session(id, out);
     }
 
-    fn answer_sync(&mut self, id: &str, error: ErrorCode, out: &mut Out<'_, T>) {
+    fn answer_sync(&mut self, id: &Arc<str>, error: ErrorCode, out: &mut Out<'_, T>) {
         let (protocol_type, protocol) = (self.protocol_type.clone(), self.protocol.clone());
         let Some(member) = self.members.get_mut(id) else { return };
         let Some(to) = member.syncing.take() else { return };
-        let session_ms = member.session_timeout_ms;
         let synced = match error {
             ErrorCode::None => {
                 Synced { error, protocol_type, protocol, assignment: member.assignment.clone() }
@@ -487,9 +485,7 @@ impl<T: Copy> Group<T> {
             _ => Synced::refused(error),
         };
         out.reply(to, Reply::Sync(synced));
-        // Its session may have ended while it waited.
-        let id: Arc<str> = member.id.clone();
-        self.touch(&id, session_ms.into(), out);
+        self.touch_session(id, out);
     }
 
     // ---- rebalancing
@@ -585,9 +581,8 @@ impl<T: Copy> Group<T> {
             let member = self.members.get_mut(&id).expect("listed above");
             member.is_new = false;
             member.owes_sync = true;
-            let session_ms = member.session_timeout_ms;
             self.owing_sync += 1;
-            self.touch(&id, session_ms.into(), out);
+            self.touch_session(&id, out);
         }
     }
 
