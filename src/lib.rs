@@ -23,7 +23,7 @@
 //! `log`; then `metadata` and `control_thread`; `reactor` when you want to know what is under all of it: two engines, `ring`
 //! and `epoll`, behind one seam. The rig is separate: `rig`, `load`, `report`.
 //!
-//! **Who may use whom**: words (`ids`, `clock`, `checksum`) <- edges (`config`, `wire`, `reactor`, `metrics`) <- rules
+//! **Who may use whom**: words (`ids`, `clock`, `checksum`, `random`) <- edges (`config`, `wire`, `reactor`, `metrics`) <- rules
 //! (`log`, `producer`, `metadata`) <- threads (`api`, `io_thread`, `network_thread`, `control_thread`) <- `broker` <- `main`.
 //! `load` and `rig` use only edges: a rig must not know its subject. `tests/architecture.rs` holds the table.
 //!
@@ -46,6 +46,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod network_thread;
 pub mod producer;
+pub mod random;
 pub mod reactor;
 pub mod report;
 pub mod rig;

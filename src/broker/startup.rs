@@ -21,6 +21,7 @@ use crate::metadata::fresh_id::Random;
 use crate::metadata::reconcile::{Found, Plan, reconcile};
 use crate::metadata::store::Store;
 use crate::metadata::{Change, State};
+use crate::random;
 use crate::reactor::{Disk, OsDisk, direct};
 
 /// Why the broker does not start, for the one who can change it.
@@ -175,11 +176,9 @@ pub(super) fn random_numbers() -> Result<Random, StartError> {
     })?;
     let mut state = drawn;
     Ok(Box::new(move || {
-        // Mixed by SplitMix64's constants, so that a state that stands still gives new numbers too.
+        // Stepped and mixed, so that a kernel that has none any more still gives new numbers.
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ direct::random().unwrap_or(0);
-        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        random::mix(state)
     }))
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use crate::clock::{Instant, WallMs};
+use crate::random::SplitMix64;
 use crate::reactor::{File, Socket};
 
 fn check(result: isize) -> io::Result<usize> {
@@ -99,22 +100,9 @@ pub(super) fn send_file(socket: &Socket, file: &File, position: u64, length: usi
     check(unsafe { libc::sendfile(socket.raw(), file.raw(), &raw mut position, length) })
 }
 
-/// Numbers for ids and jitter: SplitMix64 over a seed from the kernel.
-#[derive(Debug)]
-pub(super) struct Numbers(u64);
-
-impl Numbers {
-    pub fn new() -> io::Result<Numbers> {
-        random().map(Numbers)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+/// Numbers for ids and jitter, from a seed of the kernel.
+pub(super) fn numbers() -> io::Result<SplitMix64> {
+    random().map(SplitMix64::new)
 }
 
 /// An event counter for wakes.

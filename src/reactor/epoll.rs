@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::clock::{Instant, WallMs};
+use crate::random::SplitMix64;
 use crate::reactor::blocking::{Blocking, Job};
 use crate::reactor::buffer::{Lease, Pool};
 use crate::reactor::socket::SocketName;
@@ -157,7 +158,7 @@ pub struct EpollEngine {
     events: Vec<libc::epoll_event>,
     /// The kernel has waits in nanoseconds (5.11), and a sandbox allows them.
     fine_waits: bool,
-    random: direct::Numbers,
+    random: SplitMix64,
     disk: OsDisk,
 }
 
@@ -185,7 +186,7 @@ impl EpollEngine {
             finished: Vec::new(),
             events: Vec::with_capacity(EVENTS_MAX),
             fine_waits: true,
-            random: direct::Numbers::new()?,
+            random: direct::numbers()?,
             disk: OsDisk,
         })
     }
@@ -560,7 +561,7 @@ impl Engine for EpollEngine {
     }
 
     fn random(&mut self) -> u64 {
-        self.random.next()
+        self.random.next_u64()
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use crate::clock::{Instant, WallMs};
+use crate::random::SplitMix64;
 use crate::reactor::blocking::{Blocking, Job};
 use crate::reactor::buffer::Pool;
 use crate::reactor::{
@@ -124,7 +125,7 @@ pub struct RingEngine {
     blocking: Blocking,
     /// Results of blocking calls, on their way out.
     finished: Vec<(usize, Done)>,
-    random: direct::Numbers,
+    random: SplitMix64,
     disk: OsDisk,
     /// Completion queue overflows seen (H20).
     pub overflows: u64,
@@ -160,7 +161,7 @@ impl RingEngine {
             finished: Vec::new(),
             waker,
             held: Vec::new(),
-            random: direct::Numbers::new()?,
+            random: direct::numbers()?,
             disk: OsDisk,
             overflows: 0,
             scratch: Vec::with_capacity(options.entries as usize * 4),
@@ -534,7 +535,7 @@ impl Engine for RingEngine {
     }
 
     fn random(&mut self) -> u64 {
-        self.random.next()
+        self.random.next_u64()
     }
 }
 

@@ -26,6 +26,8 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use super::run::{Block, Cell, METRICS, Plan, Run, RunError, SCHEMA};
+use crate::random;
+
 use super::{csv, figures, page, picture, statistics, table};
 
 #[derive(Debug, thiserror::Error)]
@@ -269,11 +271,8 @@ pub(super) fn file_name(text: &str) -> String {
 
 fn short_id(now: SystemTime, seed: u64, attempt: u64) -> String {
     let ns = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos() as u64;
-    let mut x = ns ^ seed.rotate_left(32) ^ attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    // The finish of splitmix64: neighbouring instants get ids that do not look alike.
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    format!("{:06x}", (x ^ (x >> 31)) & 0xff_ffff)
+    let mixed = random::mix(ns ^ seed.rotate_left(32) ^ attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    format!("{:06x}", mixed & 0xff_ffff)
 }
 
 /// A file that a reader sees either as it was or as it will be. What can be rebuilt need not be `lasting`.

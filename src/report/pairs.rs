@@ -4,6 +4,8 @@
 //! the number of pairs that a claim needs. Pure: the seed of every resampling is an argument.
 //! The pair is the unit: what disturbs the machine for minutes disturbs both members, and their ratio stays.
 
+use crate::random::SplitMix64;
+
 /// Two-sided.
 const LEVEL: f64 = 0.95;
 /// Below this many pairs the bootstrap alone is too sure of itself.
@@ -99,20 +101,6 @@ pub fn signed_rank_interval(effects: &[f64]) -> Option<(f64, f64)> {
     Some((means[k - 1], means[means.len() - k]))
 }
 
-/// splitmix64: the same resamples on every machine.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        ((u128::from(z) * n as u128) >> 64) as usize
-    }
-}
-
 /// Bias-corrected and accelerated bootstrap, 95 %, of any figure made from some of `n` pairs. `figure` gets the
 /// places of the pairs, repeated as drawn. `None` when it has no value for all of them, or fewer than two pairs.
 pub fn bca(
@@ -126,7 +114,7 @@ pub fn bca(
     }
     let whole: Vec<usize> = (0..n).collect();
     let estimate = figure(&whole)?;
-    let mut draws = Draws(seed);
+    let mut draws = SplitMix64::new(seed);
     let mut drawn = whole.clone();
     let mut values = Vec::with_capacity(resamples);
     for _ in 0..resamples {
@@ -217,7 +205,7 @@ pub fn floor(same: &[f64], pairs: usize, resamples: usize, seed: u64) -> Option<
     if same.len() < 2 || pairs == 0 || resamples == 0 {
         return None;
     }
-    let mut draws = Draws(seed);
+    let mut draws = SplitMix64::new(seed);
     let mut series = vec![0.0; pairs];
     let mut sizes: Vec<f64> = (0..resamples)
         .filter_map(|_| {
@@ -380,7 +368,7 @@ mod tests {
     }
 
     /// Normal effects of the given centre and spread.
-    fn series(seed: &mut Draws, n: usize, centre: f64, spread: f64) -> Vec<f64> {
+    fn series(seed: &mut SplitMix64, n: usize, centre: f64, spread: f64) -> Vec<f64> {
         let mut uniform = || (seed.below(1 << 52) as f64 + 0.5) / (1u64 << 52) as f64;
         (0..n).map(|_| centre + spread * normal_quantile(uniform())).collect()
     }
@@ -388,7 +376,7 @@ mod tests {
     /// RIG section 20, with fewer resamples than a run makes: a thousand series each.
     fn simulated(centre: f64, resamples: usize) -> (usize, usize) {
         const PAIRS: usize = 32;
-        let mut draws = Draws(42);
+        let mut draws = SplitMix64::new(42);
         let (mut claimed, mut covered) = (0, 0);
         for round in 0..1000 {
             let same = series(&mut draws, PAIRS, 0.0, 0.04);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::load;
+use crate::random::SplitMix64;
 use crate::report::run::{Loop, Parameters, PlannedCell, Role};
 
 /// One point: what runs, against whom, and what it is for.
@@ -221,34 +222,12 @@ impl Windows {
     }
 }
 
-/// A seeded sequence (splitmix64): the same on every machine, for orders and nothing secret.
-#[derive(Clone, Debug)]
-pub struct Sequence(u64);
-
-impl Sequence {
-    /// `purpose` keeps two uses of one seed apart.
-    pub fn new(seed: u64, purpose: &str) -> Sequence {
-        let mixed = purpose.bytes().fold(seed ^ 0x9e37_79b9_7f4a_7c15, |mix, byte| {
-            (mix ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        Sequence(mixed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Fisher-Yates.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            let other = (u128::from(self.next()) * (last as u128 + 1)) >> 64;
-            items.swap(last, other as usize);
-        }
-    }
+/// A sequence of its own for each `purpose` of one seed: for orders.
+pub fn sequence(seed: u64, purpose: &str) -> SplitMix64 {
+    let mixed = purpose.bytes().fold(seed ^ 0x9e37_79b9_7f4a_7c15, |mix, byte| {
+        (mix ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    SplitMix64::new(mixed)
 }
 
 /// The one rate at which latencies are compared: half of the lowest saturation, rounded down to two digits.
@@ -279,7 +258,7 @@ mod tests {
     fn an_order_follows_from_its_seed_and_purpose() {
         let shuffled = |seed, purpose| {
             let mut items: Vec<u32> = (0..20).collect();
-            Sequence::new(seed, purpose).shuffle(&mut items);
+            sequence(seed, purpose).shuffle(&mut items);
             items
         };
         assert_eq!(shuffled(42, "order"), shuffled(42, "order"));

@@ -3,7 +3,7 @@
 //! In: how many pairs each row gets, and the seed. Out: turns, one pair each. Pure. Two turns that follow each other
 //! are one ABBA or BAAB of one row: a machine that drifts steadily through it favours neither side.
 
-use super::plan::Sequence;
+use super::plan::sequence;
 
 /// One pair: two blocks next to each other in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,11 @@ pub struct Turn {
 
 /// `pairs[row]` pairs of each row, an odd number rounded up.
 pub fn turns(pairs: &[u64], seed: u64) -> Vec<Turn> {
-    let mut order = Sequence::new(seed, "turns");
+    let mut order = sequence(seed, "turns");
     let mut fours: Vec<[Turn; 2]> = Vec::new();
     for (row, pairs) in pairs.iter().enumerate() {
         for four in 0..pairs.div_ceil(2) {
-            let a_first = order.next() & 1 == 0;
+            let a_first = order.next_u64() & 1 == 0;
             fours.push([
                 Turn { row, pair: 2 * four, a_first },
                 Turn { row, pair: 2 * four + 1, a_first: !a_first },

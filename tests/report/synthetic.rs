@@ -3,23 +3,19 @@
 
 use hdrhistogram::Histogram as Hdr;
 use ringdaw::metrics::slow::SlowSamples;
+use ringdaw::random::SplitMix64;
 use ringdaw::report::run::*;
 use ringdaw::report::statistics::{encode, new_hdr, stalls};
 
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     pub fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(SplitMix64::new(seed))
     }
 
-    /// splitmix64.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+        self.0.next_u64()
     }
 
     pub fn unit(&mut self) -> f64 {

@@ -7,7 +7,7 @@ use crate::load;
 use crate::report::run::Role;
 use crate::rig::cell::Roof;
 use crate::rig::exit::Failure;
-use crate::rig::plan::{CellSpec, Sequence, common_rate};
+use crate::rig::plan::{CellSpec, common_rate, sequence};
 
 /// What `bench` may take before its windows shrink.
 const SECONDS_MAX: f64 = 180.0;
@@ -39,9 +39,9 @@ impl Session<'_> {
             let open = load::Arrivals::Constant { records_per_s: rate.unwrap_or(1.0) };
             latency.push(of("at-rate", *count, open, (windows.latency_warmup, windows.latency)));
         }
-        Sequence::new(seed, "null order").shuffle(&mut roofs);
-        Sequence::new(seed, "saturation order").shuffle(&mut saturation);
-        Sequence::new(seed, "latency order").shuffle(&mut latency);
+        sequence(seed, "null order").shuffle(&mut roofs);
+        sequence(seed, "saturation order").shuffle(&mut saturation);
+        sequence(seed, "latency order").shuffle(&mut latency);
         let mut anchor = saturation[0].anchor(format!("anchor-p{}", saturation[0].load.topic.partitions));
 
         let all: Vec<&CellSpec> = roofs.iter().chain(&saturation).chain(&latency).chain([&anchor]).collect();

@@ -9,7 +9,7 @@ use crate::load;
 use crate::report::run::Role;
 use crate::rig::cell::{Roof, ratio};
 use crate::rig::exit::Failure;
-use crate::rig::plan::{CellSpec, Sequence};
+use crate::rig::plan::{CellSpec, sequence};
 use crate::rig::subject::Kind;
 
 /// Every variant of the null broker.
@@ -32,7 +32,7 @@ impl Session<'_> {
         windows.limits_end = windows.limits_end.min(Duration::from_secs_f64(0.15 * cells_s));
         let windows = *windows;
         if random {
-            Sequence::new(self.settings.seed, "cell order").shuffle(&mut cells);
+            sequence(self.settings.seed, "cell order").shuffle(&mut cells);
         }
         let roofs: Vec<CellSpec> = match &variant {
             Some(variant) => cells.iter().map(|cell| cell.roof(variant, &windows)).collect(),

@@ -4,6 +4,7 @@
 //! clock. A record without a key goes where the ones before it went until `batch.size` bytes are there, then the next
 //! partition is drawn (KIP-480, KIP-794).
 
+use crate::random::SplitMix64;
 use crate::wire::batch_builder::BatchBuilder;
 use crate::wire::compression::Codec;
 
@@ -36,7 +37,7 @@ pub struct Accumulator {
     open: Vec<Option<Open>>,
     sticky: usize,
     sticky_bytes: usize,
-    random: u64,
+    random: SplitMix64,
     /// Per partition: producer id, epoch and next sequence; none without idempotence.
     identity: Option<(i64, i16)>,
     sequences: Vec<i32>,
@@ -59,7 +60,7 @@ impl Accumulator {
             open: (0..partitions).map(|_| None).collect(),
             sticky: 0,
             sticky_bytes: 0,
-            random: seed,
+            random: SplitMix64::new(seed),
             identity,
             sequences: vec![0; partitions],
             ready: Vec::new(),
@@ -69,12 +70,7 @@ impl Accumulator {
     }
 
     fn draw(&mut self) -> usize {
-        // splitmix64
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(z ^ (z >> 31)) * self.open.len() as u128) >> 64) as usize
+        self.random.below(self.open.len())
     }
 
     /// Takes one record. `due_ns` is when it should have been sent.
