@@ -4,6 +4,19 @@
 
 use std::time::Duration;
 
+/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, in the Gregorian calendar.
+pub fn date_of(days: i64) -> (i64, u32, u32) {
+    // Years begin in March here, so that the leap day is the last of a year; 146,097 days are 400 years.
+    let from_march_0000 = days + 719_468;
+    let (era, day_of_era) = (from_march_0000.div_euclid(146_097), from_march_0000.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month as u32, day as u32)
+}
+
 /// A point on the monotonic clock, in nanoseconds. Never goes back; says nothing about the date.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(pub u64);

@@ -11,7 +11,7 @@ use super::OpenFacts;
 use super::checkpoint::{self, Checkpoint, Offsets};
 use super::files::{ReplicaDirectory, deleted_directory, parse_directory_name, replica_directory};
 use super::segment::remove_if_there;
-use crate::clock::WallMs;
+use crate::clock::{WallMs, date_of};
 use crate::ids::Offset;
 use crate::reactor::{Disk, File};
 
@@ -348,19 +348,11 @@ fn java_date(now: WallMs) -> String {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let seconds = now.0.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years begin in March here, so that the leap day is the last of a year; 146,097 days are 400 years.
-    let from_march_0000 = days + 719_468;
-    let (era, day_of_era) = (from_march_0000.div_euclid(146_097), from_march_0000.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12;
-    let year = era * 400 + year_of_era + i64::from(month < 2);
+    let (year, month, day) = date_of(days);
     format!(
         "{} {} {day:02} {:02}:{:02}:{:02} UTC {year}",
         DAYS[days.rem_euclid(7) as usize],
-        MONTHS[month as usize],
+        MONTHS[month as usize - 1],
         second / 3600,
         second / 60 % 60,
         second % 60

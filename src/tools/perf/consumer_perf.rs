@@ -10,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
+use crate::clock::date_of;
+
 use super::options::{Settings, deprecated};
 use super::reader::{From, Reader};
 use super::{Ended, MB, failed, parse};
@@ -78,20 +80,6 @@ struct Options {
 
 const HEADER: &str = "data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, \
                       fetch.MB.sec, fetch.nMsg.sec";
-
-/// Year, month and day of a day count since 1970.
-fn date_of(days: i64) -> (i64, u32, u32) {
-    // Years begin in March, so that the odd day is the last one.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = (of_year - (153 * month + 2) / 5 + 1) as u32;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month as u32, day)
-}
 
 /// The letters y M d H m s S and quoted text; anything else stands for itself.
 fn formatted(pattern: &str, unix_ms: u64) -> String {
