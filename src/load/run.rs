@@ -23,11 +23,13 @@ use crate::load::schedule::Schedule;
 use crate::load::verify::Ledger;
 use crate::load::worker::{self, Part, Report, Roles, Shared, Total, Worker};
 use crate::load::{LoadError, consumer, producer, steady};
-use crate::reactor::{Waker, direct, pin, process};
+use crate::reactor::{Waker, direct, pin};
 use crate::wire::version::ApiKey;
 
 /// From the readiness of the last worker to the start of the schedule.
 const START_DELAY: Duration = Duration::from_millis(20);
+/// On cores of its own the generator goes before all else there.
+const GENERATOR_NICE: i32 = -20;
 const PRODUCE_VERSIONS: std::ops::RangeInclusive<i16> = 3..=7;
 const FETCH_VERSIONS: std::ops::RangeInclusive<i16> = 4..=11;
 /// Without an acknowledgement the end of a partition is known when it has not moved for this long.
@@ -484,7 +486,7 @@ fn work(shared: &Shared, roles: Roles, workers: u64, core: Option<usize>, report
     pin::take_short_slices();
     if shared.plan.own_cores {
         // Refused without privilege: then others are served in turn with the generator, and its lag says so.
-        process::claim_core();
+        pin::set_nice(GENERATOR_NICE);
     }
     let kind = shared.plan.io;
     let mut engine = match worker::engine(kind) {

@@ -244,7 +244,7 @@ impl Shared {
     /// The life of the write-out thread.
     fn serve_write_outs(&self) {
         pin::roam();
-        pin::be_nice(WRITE_OUT_NICE);
+        pin::set_nice(WRITE_OUT_NICE);
         let mut queues = lock(&self.queues);
         while !queues.ended {
             let Some((key, job)) = queues.write_outs.pop_front() else {

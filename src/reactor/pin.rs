@@ -27,12 +27,11 @@ pub fn roam() {
     }
 }
 
-/// Lowers the calling thread's share of a busy core; `nice` is 0 to 19.
-pub fn be_nice(nice: i32) {
-    if nice > 0 {
-        // SAFETY: no memory is passed. Raising the value needs no privilege.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, libc::gettid() as libc::id_t, nice) };
-    }
+/// Sets the calling thread's share of a busy core: 19 gives way to all, -20 goes before all ordinary threads. False when
+/// the kernel refuses, which it does below 0 without privilege.
+pub fn set_nice(nice: i32) -> bool {
+    // SAFETY: no memory is passed. On Linux the id 0 names the calling thread alone.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) == 0 }
 }
 
 /// `struct sched_attr` of `sched_setattr(2)`, first version.
@@ -53,8 +52,8 @@ struct SchedAttr {
 /// nothing else.
 pub fn take_short_slices() -> bool {
     const SLICE_NS: u64 = 100_000;
-    // SAFETY: no memory is passed; the call returns the thread's nice value, shifted, or an error below 0.
-    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, libc::gettid() as libc::id_t) };
+    // SAFETY: no memory is passed. The library gives the thread's nice value.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let attr = SchedAttr {
         size: size_of::<SchedAttr>() as u32,
         policy: libc::SCHED_OTHER as u32,

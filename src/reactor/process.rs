@@ -102,12 +102,6 @@ pub fn pin_current_thread(cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
-/// Prefers the calling thread to all ordinary ones on its core (nice -20). False without the privilege.
-pub fn claim_core() -> bool {
-    // SAFETY: no memory is passed. On Linux the id 0 names the calling thread alone.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) == 0 }
-}
-
 /// Makes `command` run on `cores` (all of this thread's if empty), in a process group of its own so that Ctrl-C at
 /// the terminal reaches only this process, and makes the kernel kill it when the calling *thread* ends: whatever
 /// happens to this process, the child is not left behind.
