@@ -8,7 +8,9 @@ use super::super::lines::shown_bytes_per_s;
 use super::super::run::{Cell, Role};
 use super::super::svg::{Anchor, Canvas, Scale, spread};
 use super::super::table::{LimitLine, limits};
-use super::{Frame, HEAD, Picture, Scene, Section, WIDTH, cell_flags, colour, head, partitions_text, y_axis};
+use super::{
+    Frame, HEAD, Picture, Scene, Section, WIDTH, cell_flags, colour, head, partitions_text, x_unit, y_axis,
+};
 
 pub(super) fn efficiency(scene: &Scene) -> Option<Picture> {
     let cells: Vec<(usize, &str, &Cell)> = scene
@@ -274,13 +276,7 @@ fn roofline(scene: &Scene, picture: Picture, title: &str, limits: &[LimitLine]) 
     for tick in ticks.into_iter().step_by(every) {
         canvas.text(x.at(tick), frame.bottom + 17.0, Anchor::Middle, "tick", &bytes(tick));
     }
-    canvas.text(
-        f64::midpoint(frame.left, frame.right),
-        frame.bottom + 33.0,
-        Anchor::Middle,
-        "unit",
-        "batch bytes",
-    );
+    x_unit(&mut canvas, frame, "batch bytes");
 
     let mut labels: Vec<(f64, String, String)> = Vec::new();
     let mut names: Vec<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();

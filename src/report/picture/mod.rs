@@ -287,8 +287,13 @@ fn partitions_axis(canvas: &mut Canvas, frame: Frame, scale: &Scale, counts: &[u
             free_from = x + half + 6.0;
         }
     }
+    x_unit(canvas, frame, "partitions (logarithmic)");
+}
+
+/// What the horizontal axis counts, below the labels of its ticks.
+fn x_unit(canvas: &mut Canvas, frame: Frame, unit: &str) {
     let middle = f64::midpoint(frame.left, frame.right);
-    canvas.text(middle, frame.bottom + 33.0, Anchor::Middle, "unit", "partitions (logarithmic)");
+    canvas.text(middle, frame.bottom + 33.0, Anchor::Middle, "unit", unit);
 }
 
 /// The axis itself: a little room beside the first and last count.

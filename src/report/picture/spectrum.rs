@@ -10,7 +10,7 @@ use super::super::run::{E2E_RESPONSE, E2E_SERVICE, PRODUCE_RESPONSE, PRODUCE_SER
 use super::super::statistics::SUPPORT;
 use super::super::style::DATA_COLOURS;
 use super::super::svg::{Anchor, Canvas, Kind, Scale, spread};
-use super::{Detail, Frame, HEAD, Picture, Scene, Section, WIDTH, colour, head, y_axis};
+use super::{Detail, Frame, HEAD, Picture, Scene, Section, WIDTH, colour, head, x_unit, y_axis};
 
 const HEIGHT: f64 = 372.0;
 
@@ -81,8 +81,7 @@ fn one(scene: &Scene, panel: &(&str, &str, &str, &str), low: f64, high: f64, mos
             canvas.text(x.at(inverse), frame.bottom + 17.0, Anchor::Middle, "tick", label);
         }
     }
-    let middle = f64::midpoint(frame.left, frame.right);
-    canvas.text(middle, frame.bottom + 33.0, Anchor::Middle, "unit", "percentile, on the scale of 1/(1-p)");
+    x_unit(&mut canvas, frame, "percentile, on the scale of 1/(1-p)");
 
     let mut labels = Vec::new();
     for (place, detail) in shown(scene).into_iter().enumerate() {

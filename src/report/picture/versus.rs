@@ -8,7 +8,7 @@ use super::super::figures::{count, ms, or_missing, si, significant, tick};
 use super::super::run::{Cell, Comparison, Outcome, Versus};
 use super::super::svg::{Anchor, Canvas, Scale, text_width};
 use super::super::verdict;
-use super::{Frame, HEAD, Picture, Scene, Section, WIDTH, colour, head, y_axis};
+use super::{Frame, HEAD, Picture, Scene, Section, WIDTH, colour, head, x_unit, y_axis};
 
 const ROW: f64 = 32.0;
 /// Rows of one picture; a longer plot is no longer read.
@@ -258,13 +258,7 @@ fn load_curve(scene: &Scene, partitions: u64) -> Option<Picture> {
     for value in x.ticks() {
         canvas.text(x.at(value), frame.bottom + 17.0, Anchor::Middle, "tick", &si(value));
     }
-    canvas.text(
-        f64::midpoint(frame.left, frame.right),
-        frame.bottom + 33.0,
-        Anchor::Middle,
-        "unit",
-        "offered records/s",
-    );
+    x_unit(&mut canvas, frame, "offered records/s");
     let mut labels = Vec::new();
     for (place, name, open, closed) in &lines {
         let tint = colour(*place);
