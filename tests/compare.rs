@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use outside::bench::Finished;
 use outside::{Folder, java, skip};
 use ringdaw::reactor::process::{self, Signal};
 use serde_json::Value;
@@ -26,12 +27,6 @@ fn alone() -> MutexGuard<'static, ()> {
 
 struct Bench {
     folder: Folder,
-}
-
-struct Finished {
-    output: Output,
-    run: Option<Value>,
-    folder: Option<PathBuf>,
 }
 
 impl Bench {
@@ -54,14 +49,7 @@ impl Bench {
     }
 
     fn finished(&self, output: Output) -> Finished {
-        let folder = std::fs::read_dir(self.folder.join("results"))
-            .ok()
-            .and_then(|entries| entries.flatten().map(|entry| entry.path()).max());
-        let run = folder.as_ref().and_then(|folder| {
-            let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
-            Some(serde_json::from_str(&text).expect("run.json is JSON"))
-        });
-        Finished { output, run, folder }
+        Finished::new(output, &self.folder.join("results"))
     }
 
     /// Whatever happened, everything is in the run folder.
@@ -71,24 +59,6 @@ impl Bench {
 }
 
 impl Finished {
-    fn said(&self) -> String {
-        format!(
-            "exit {:?}\n{}{}",
-            self.output.status.code(),
-            String::from_utf8_lossy(&self.output.stdout),
-            String::from_utf8_lossy(&self.output.stderr)
-        )
-    }
-
-    fn expect(&self, code: i32) -> &Finished {
-        assert_eq!(self.output.status.code(), Some(code), "{}", self.said());
-        self
-    }
-
-    fn run(&self) -> &Value {
-        self.run.as_ref().unwrap_or_else(|| panic!("no run.json\n{}", self.said()))
-    }
-
     /// The rows of the verdict table.
     fn rows(&self) -> Vec<&Value> {
         let all = self.run()["comparisons"].as_array().expect("comparisons");

@@ -196,6 +196,18 @@ impl World {
             other => panic!("{other:?}"),
         }
     }
+
+    /// What comes until the stream ends.
+    fn receive_all(&mut self, socket: &Socket) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let more = self.receive(socket);
+            if more.is_empty() {
+                return all;
+            }
+            all.extend(more);
+        }
+    }
 }
 
 fn pattern(bytes: usize) -> Vec<u8> {
@@ -324,15 +336,7 @@ fn a_receive_waits_for_bytes_and_the_end_of_a_stream_is_empty(mut world: World) 
     // Bytes and the end at once: both are seen, in order.
     far.send(b"last");
     far.end();
-    let mut got = Vec::new();
-    loop {
-        let more = world.receive(&socket);
-        if more.is_empty() {
-            break;
-        }
-        got.extend(more);
-    }
-    assert_eq!(got, b"last");
+    assert_eq!(world.receive_all(&socket), b"last");
     // And the end stays the end.
     world.submit(2, Operation::ReceiveInto { socket: socket.clone(), into: vec![0; 9], filled: 3 });
     let Done::ReceivedInto { into, result: Ok(0) } = world.run(2) else { panic!() };
@@ -659,14 +663,7 @@ fn an_urgent_byte_hides_nothing_behind_it(mut world: World) {
         far.send(b"behind").expect("a send");
     }
     far.shutdown(std::net::Shutdown::Write).expect("an end");
-    let mut got = Vec::new();
-    loop {
-        let more = world.receive(&socket);
-        if more.is_empty() {
-            break;
-        }
-        got.extend(more);
-    }
+    let mut got = world.receive_all(&socket);
     // Older urgent bytes become ordinary ones when a newer one comes; the last stays out of the stream.
     got.retain(|byte| *byte != b'!');
     assert_eq!(got, b"beforebehind".repeat(5));

@@ -46,7 +46,7 @@ fn numbers(pattern: &str, line: &str) -> Option<Vec<f64>> {
         let fits = match kind {
             "i" => digits == 0,
             "f" => digits > 0,
-            _ => digits == kind[1..].parse().ok()?,
+            _ => digits == kind[1..].parse::<usize>().ok()?,
         };
         found.push(value.parse().ok().filter(|_| fits)?);
     }

@@ -7,6 +7,7 @@ mod outside;
 
 use outside::Folder;
 use outside::batch::{NOBODY, build};
+use outside::bench::SMALL;
 use outside::process::{Broker, Refused, binary};
 use outside::sandbox::{Refusal, refuse};
 use std::path::Path;
@@ -132,23 +133,9 @@ fn epoll_serves_where_even_waits_in_nanoseconds_are_refused() {
 
 #[test]
 fn a_machine_without_the_ring_can_still_be_measured() {
-    const WORKLOAD: &str = "version: 1
-name: small
-topics:
-  - {name: small, partitions: 2}
-records:
-  bytes: 100
-producers:
-  - {name: steady, topic: small, count: 2, in_flight: 2, batch_records: 4, rate: 4k/s}
-consumers:
-  - {name: tail, topic: small}
-phases:
-  - {name: warmup, duration: 200ms}
-  - {name: measured, duration: 1s, measure: true}
-";
     let folder = Folder::new("refused-bench");
     let file = folder.join("small.yaml");
-    std::fs::write(&file, WORKLOAD).expect("a file");
+    std::fs::write(&file, SMALL).expect("a file");
     for subject in ["ringdaw", "null-broker"] {
         let mut command = Command::new(binary());
         command.args(["bench", "run"]).arg(&file).args(["--subject", subject, "--null", "none", "--plain"]);

@@ -3,9 +3,12 @@
 //! They run live, against the null broker, through the command line as a user would. What depends on time is judged
 //! only in a block that nothing from outside disturbed, and gets three attempts: a busy machine proves nothing.
 
+mod outside;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use outside::bench::{Finished, SMALL};
 use ringdaw::reactor::{pin, process};
 use serde_json::Value;
 
@@ -14,12 +17,6 @@ const RINGDAW: &str = env!("CARGO_BIN_EXE_ringdaw");
 /// A directory of its own on the build's file system: the system's temporary folder may be tmpfs.
 struct Bench {
     folder: tempfile::TempDir,
-}
-
-struct Finished {
-    output: Output,
-    run: Option<Value>,
-    folder: Option<PathBuf>,
 }
 
 impl Bench {
@@ -45,42 +42,18 @@ impl Bench {
         self.finished(output)
     }
 
+    /// The small workload against the null broker, without a roof.
+    fn run_small(&self, more: &[&str]) -> Finished {
+        let file = small(self);
+        self.run(&[&["run", &file, "--subject", "null-broker", "--null", "none"], more].concat())
+    }
+
     fn finished(&self, output: Output) -> Finished {
-        // The newest; two runs can begin within one second, and then their names say nothing of the order.
-        let changed = |path: &PathBuf| path.metadata().and_then(|about| about.modified()).ok();
-        let folder = std::fs::read_dir(self.path("results"))
-            .ok()
-            .and_then(|entries| entries.flatten().map(|entry| entry.path()).max_by_key(changed));
-        let run = folder.as_ref().and_then(|folder| {
-            let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
-            Some(serde_json::from_str(&text).expect("run.json is JSON"))
-        });
-        Finished { output, run, folder }
+        Finished::new(output, &self.path("results"))
     }
 }
 
 impl Finished {
-    fn code(&self) -> i32 {
-        self.output.status.code().expect("the rig is not killed")
-    }
-
-    fn said(&self) -> String {
-        format!(
-            "exit {:?}\n{}{}",
-            self.output.status.code(),
-            String::from_utf8_lossy(&self.output.stdout),
-            String::from_utf8_lossy(&self.output.stderr)
-        )
-    }
-
-    fn run(&self) -> &Value {
-        self.run.as_ref().unwrap_or_else(|| panic!("no run.json\n{}", self.said()))
-    }
-
-    fn folder(&self) -> &Path {
-        self.folder.as_deref().unwrap_or_else(|| panic!("no run folder\n{}", self.said()))
-    }
-
     fn sweep_cell(&self) -> &Value {
         let cells = self.run()["cells"].as_array().expect("cells");
         cells
@@ -159,21 +132,6 @@ enum Judgement {
     Wrong(String),
     Disturbed(String),
 }
-
-const SMALL: &str = "version: 1
-name: small
-topics:
-  - {name: small, partitions: 4}
-records:
-  bytes: 100
-producers:
-  - {name: steady, topic: small, count: 2, in_flight: 2, batch_records: 4, rate: 4k/s}
-consumers:
-  - {name: tail, topic: small}
-phases:
-  - {name: warmup, duration: 200ms}
-  - {name: measured, duration: 1s, measure: true}
-";
 
 fn small(bench: &Bench) -> String {
     let path = bench.path("small.yaml");
@@ -297,8 +255,7 @@ fn every_planted_anomaly_is_found_and_ends_with_code_3() {
         ("corrupt", &["corrupt"]),
     ] {
         let bench = Bench::new();
-        let file = small(&bench);
-        let done = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none", "--fault", fault]);
+        let done = bench.run_small(&["--fault", fault]);
         assert_eq!(done.code(), 3, "{fault}: {}", done.said());
         let anomalies = done.run()["verification"]["first_anomalies"].as_array().expect("anomalies");
         let found =
@@ -347,8 +304,7 @@ fn an_unknown_key_ends_with_code_2_its_line_and_the_nearest_key() {
 fn rebuilding_a_stored_run_gives_the_same_bytes_and_the_page_needs_no_network() {
     let _alone = alone();
     let bench = Bench::new();
-    let file = small(&bench);
-    let done = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none"]);
+    let done = bench.run_small(&[]);
     assert_eq!(done.code(), 0, "{}", done.said());
     let read = |name: &str| std::fs::read(done.folder().join(name)).expect(name);
     let names = ["cells.csv", "series.csv", "report.html"];
@@ -381,18 +337,7 @@ fn a_competitor_on_either_core_makes_the_block_void_and_never_a_slow_broker() {
         process::isolate(&mut competitor, &[core]);
         let mut competitor = competitor.spawn().expect("a shell");
         let bench = Bench::new();
-        let file = small(&bench);
-        let done = bench.run(&[
-            "run",
-            &file,
-            "--subject",
-            "null-broker",
-            "--null",
-            "none",
-            "--cores",
-            &cores(),
-            "--strict",
-        ]);
+        let done = bench.run_small(&["--cores", &cores(), "--strict"]);
         competitor.kill().expect("the competitor is ours");
         competitor.wait().expect("the competitor is ours");
         let reasons = done.void_reasons();
@@ -411,20 +356,7 @@ fn a_generator_that_is_too_slow_is_found_out_and_the_broker_is_not_blamed() {
     let _alone = alone();
     three_times("slow generator", || {
         let bench = Bench::new();
-        let file = small(&bench);
-        let done = bench.run(&[
-            "run",
-            &file,
-            "--subject",
-            "null-broker",
-            "--null",
-            "none",
-            "--cores",
-            &cores(),
-            "--slow-generator",
-            "2ms",
-            "--strict",
-        ]);
+        let done = bench.run_small(&["--cores", &cores(), "--slow-generator", "2ms", "--strict"]);
         let reasons = done.void_reasons();
         let late = reasons.iter().any(|reason| reason.contains("the generator was late"));
         if (late || done.sweep_cell()["client_bound"] == true) && done.code() == 4 {
@@ -588,8 +520,7 @@ fn a_delay_of_some_answers_is_read_at_its_quantile_and_nowhere_below() {
 fn after_a_kill_the_audit_finds_everything_or_names_what_was_lost() {
     let _alone = alone();
     let bench = Bench::new();
-    let file = small(&bench);
-    let first = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none"]);
+    let first = bench.run_small(&[]);
     assert_eq!(first.code(), 0, "{}", first.said());
     let folder = first.folder().display().to_string();
     let sound = bench.run(&["verify", &folder, "--subject", "ringdaw", "--crash", "kill-9@500ms"]);

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod batch;
+pub mod bench;
 pub mod client;
 pub mod java;
 pub mod process;
