@@ -69,7 +69,7 @@ fn message_set(magic: u8, codec: Codec) -> Vec<u8> {
     for n in 0..3i64 {
         let (key, value) = ([b'a' + n as u8], [b'0' + n as u8; 40]);
         let value = (n != 1).then_some(&value[..]);
-        let message = LegacyMessage { offset: n, timestamp: TIME + n, key: Some(&key), value };
+        let message = LegacyMessage { offset: n, timestamp: TIME + n, key: Some(&key), value, crc: 0 };
         put_entry(&mut plain, magic, 0, &message);
         wrapper.put(&mut inner, magic, 0, message);
     }

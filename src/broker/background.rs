@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashSet;
 use tokio::sync::oneshot;
 
+use crate::broker::cleaner::CleanerPoints;
 use crate::broker::reactor_thread::Directive;
 use crate::broker::settings::log_config;
 use crate::config::{Config, TopicConfig};
@@ -79,6 +80,7 @@ struct Worker {
     /// For names of renamed directories.
     random: Random,
     points: Vec<Points>,
+    cleaner_points: Arc<CleanerPoints>,
     /// Directories whose checkpoint files are behind the notes.
     changed: Vec<u16>,
     finished: bool,
@@ -117,6 +119,7 @@ impl Background {
         reactors: Vec<(ReactorId, DirectiveSender)>,
         opened: Vec<OpenedReplica>,
         doomed: Vec<PathBuf>,
+        cleaner_points: Arc<CleanerPoints>,
         random: Random,
     ) -> std::io::Result<(Background, Homes)> {
         let (jobs, inbox) = mpsc::channel();
@@ -127,6 +130,7 @@ impl Background {
             disk: OsDisk,
             config: Arc::clone(&config),
             points: directories.iter().map(|_| Points::default()).collect(),
+            cleaner_points,
             changed: Vec::new(),
             finished: false,
             directories,
@@ -443,6 +447,9 @@ impl Worker {
         drop(released);
         while wait.recv().is_ok() {}
         self.forget_offsets(homes);
+        self.cleaner_points.leave(homes);
+        let gone = homes.iter().filter_map(|home| self.known.get(home));
+        self.cleaner_points.forget(gone.map(|known| (known.directory, &*known.topic, known.partition)));
         let mut parents = Vec::new();
         for home in homes {
             let Some(known) = self.known.remove(home) else {

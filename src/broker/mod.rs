@@ -1,7 +1,7 @@
 //! The broker: from settings to threads that serve, and back.
 //!
 //! In: settings. Out: a running broker, and an exit code when it has stopped. Reading order: `run`, then `startup` (what is
-//! on disk), `placement` (which loop on which core), `reactor_thread` (a turn), `background` (file work that may wait).
+//! on disk), `placement` (which loop on which core), `reactor_thread` (a turn), `background` (file work that may wait), `cleaner` (compaction).
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::api::command::ReplyTo;
 use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
+use crate::broker::cleaner::{Cleaner, CleanerPoints};
 use crate::broker::placement::{Placement, place};
 use crate::broker::reactor_thread::{Directive, Message, Parts, Peer, Reactor};
 use crate::broker::startup::{Prepared, StartError, prepare, random_numbers};
@@ -38,6 +39,7 @@ use crate::reactor::{File, OsDisk, Socket, Waker, direct, pin};
 use crate::wire::version::ApiKey;
 
 pub mod background;
+pub mod cleaner;
 pub mod placement;
 pub mod reactor_thread;
 mod settings;
@@ -131,15 +133,22 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
         .collect();
     let opened = std::mem::take(&mut prepared.opened);
     let doomed = std::mem::take(&mut prepared.doomed);
+    let thread_error = |error| StartError::Runtime(format!("a thread cannot be started: {error}"));
+    let cleaned =
+        prepared.log_directories.iter().map(|directory| directory.cleaner_offsets.clone()).collect();
+    let cleaner_points = CleanerPoints::new(prepared.directories.clone(), cleaned);
     let (background, homes) = Background::start(
         Arc::clone(&config),
         prepared.directories.clone(),
-        io_reactors,
+        io_reactors.clone(),
         opened,
         doomed,
+        Arc::clone(&cleaner_points),
         random_numbers()?,
     )
-    .map_err(|error| StartError::Runtime(format!("a thread cannot be started: {error}")))?;
+    .map_err(thread_error)?;
+    let cleaner = Cleaner::start(&config, io_reactors, prepared.directories.clone(), cleaner_points)
+        .map_err(thread_error)?;
     *background_slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(background.clone());
 
     let cluster_id = Arc::clone(prepared.store.state().cluster_id());
@@ -195,6 +204,9 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     };
     health.stopping();
     // Blocking is fine here: nothing else is left to run on this thread.
+    if let Some(cleaner) = cleaner {
+        cleaner.stop();
+    }
     let clean = stop(&threads, &placement, &background, &prepared.directories, &prepared.log_directories);
     drop(page_server);
     Ok(if code == 0 && !clean { 1 } else { code })

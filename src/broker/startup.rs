@@ -296,6 +296,10 @@ fn open_logs(
         if log.topic_id().is_none() {
             log.set_topic_id(&OsDisk, topic.id.0).map_err(|error| error.to_string())?;
         }
+        let name = (found.topic.clone(), found.partition);
+        if let Some(offset) = directories[number].cleaner_offsets.get(&name) {
+            log.set_first_dirty(*offset);
+        }
         let replica = OpenedReplica {
             topic: Arc::clone(&topic.name),
             partition: found.partition,

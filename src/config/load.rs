@@ -154,6 +154,13 @@ impl Given {
         }
     }
 
+    pub fn double(&self, key: &str) -> f64 {
+        match self.value(key) {
+            Some(Value::Double(number)) => number,
+            other => panic!("{key} is no number but {other:?}"),
+        }
+    }
+
     pub fn flag(&self, key: &str) -> bool {
         match self.value(key) {
             Some(Value::Boolean(flag)) => flag,

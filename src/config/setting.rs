@@ -85,7 +85,6 @@ pub enum Part {
     Security,
     Quotas,
     ConnectionLimits,
-    Compaction,
     AppendEngines,
     MemoryBudget,
 }
@@ -98,7 +97,6 @@ impl fmt::Display for Part {
             Part::Security => "security (TLS, SASL, ACLs)",
             Part::Quotas => "quotas",
             Part::ConnectionLimits => "connection limits",
-            Part::Compaction => "log compaction",
             Part::AppendEngines => "a second way to write batches",
             Part::MemoryBudget => "a bound on the memory of all requests together",
         })

@@ -1,4 +1,5 @@
-//! What an IO loop does now and then: retention, checkpoints, forgetting silent producers, looking at free space.
+//! What an IO loop does now and then: retention, checkpoints, forgetting silent producers, looking for what to compact,
+//! and at free space.
 //!
 //! In: the time. Out: work done a slice at a time, so that no turn waits for all partitions; what the checkpoint files
 //! should say goes to their one writer by a call.
@@ -9,6 +10,7 @@ use crate::api::command::ListOffsets;
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::ids::Offset;
+use crate::io_thread::order::{CleaningOffer, OfferTaker};
 use crate::io_thread::{IoLoop, partition_mut};
 use crate::log::window::SegmentKey;
 use crate::reactor::Engine;
@@ -47,6 +49,8 @@ enum Round {
     Starts,
     /// Producers that have been silent for long.
     Producers,
+    /// Logs that compaction should look at.
+    Dirt,
 }
 
 #[derive(Debug)]
@@ -59,10 +63,13 @@ struct Schedule {
 }
 
 pub(super) struct Housekeeping {
-    schedules: [Schedule; 5],
+    schedules: [Schedule; 6],
     next_space_check: Instant,
     pub lists: Vec<ListOffsets>,
     notes: NoteTaker,
+    /// Logs found due in the round under way.
+    pub offers: Vec<CleaningOffer>,
+    offer_taker: Option<OfferTaker>,
 }
 
 impl Housekeeping {
@@ -88,10 +95,22 @@ impl Housekeeping {
                 schedule(Round::Points, points, points),
                 schedule(Round::Starts, starts, starts),
                 schedule(Round::Producers, producers, producers),
+                // Until somebody takes offers.
+                Schedule { next: Instant(u64::MAX), ..schedule(Round::Dirt, 0, 0) },
             ],
             next_space_check: now,
             lists: Vec::new(),
             notes,
+            offers: Vec::new(),
+            offer_taker: None,
+        }
+    }
+
+    /// Looks for what to compact from now on.
+    pub fn offer_cleaning(&mut self, every_ms: i64, take: OfferTaker, now: Instant) {
+        self.offer_taker = Some(take);
+        if let Some(round) = self.schedules.iter_mut().find(|schedule| schedule.round == Round::Dirt) {
+            (round.every_ms, round.next) = (every_ms, now);
         }
     }
 
@@ -148,6 +167,10 @@ impl IoLoop {
         }
         if !notes.is_empty() {
             (self.housekeeping.notes)(notes);
+        }
+        let offers = std::mem::take(&mut self.housekeeping.offers);
+        if let Some(take) = self.housekeeping.offer_taker.as_ref().filter(|_| !offers.is_empty()) {
+            take(offers);
         }
         (slot, slot >= end)
     }
@@ -224,6 +247,7 @@ impl IoLoop {
                 }
             }
             Round::Producers => partition.log.expire_producers(wall),
+            Round::Dirt => self.look_for_dirt(slot, engine),
         }
     }
 }

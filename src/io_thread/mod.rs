@@ -25,6 +25,7 @@ use crate::metrics::{Registry, ThreadMetrics};
 use crate::reactor::{Completion, Done, Engine, Token};
 use crate::wire::error_code::ErrorCode;
 
+mod cleaning;
 mod coordinators;
 mod directory;
 mod fetch;
@@ -177,6 +178,16 @@ impl IoLoop {
                         }
                     }
                 }
+                done(());
+            }
+            Order::OfferCleaning { every_ms, take } => self.offer_cleaning(every_ms, take, engine.now()),
+            Order::PlanCleaning { slot, done } => done(self.plan_cleaning(slot, engine)),
+            Order::TakeCleaned { slot, group, done } => done(self.take_cleaned(slot, &group)),
+            Order::NameCleaned { slot, base_offset, done } => {
+                done(self.name_cleaned(slot, base_offset, engine));
+            }
+            Order::EndCleaning { slot, first_dirty, done } => {
+                self.end_cleaning(slot, first_dirty);
                 done(());
             }
             Order::Stop { done } => done(self.stop(engine)),

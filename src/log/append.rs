@@ -316,6 +316,8 @@ impl Log {
                 "write transaction index",
                 0,
             ))?;
+            active.transactions_are_unsynced = true;
+            self.flush.directory_is_unsynced = true;
         }
         let mut at = position;
         for batch in accepted() {

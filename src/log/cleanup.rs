@@ -102,6 +102,10 @@ impl Log {
     /// Applies the retention settings: renames the files of segments that go.
     pub fn delete_old_segments(&mut self, disk: &dyn Disk, now: WallMs) -> Result<Deleted, LogError> {
         self.check_alive()?;
+        if self.cleaning {
+            // The pass reads these files, and what it makes takes their place.
+            return Ok(Deleted::default());
+        }
         let result = self.delete_old(disk, now);
         result.map_err(|error| self.on_write_error(error))
     }
@@ -125,11 +129,7 @@ impl Log {
                     return None;
                 }
                 let path = segment.path(&directory, FileKind::TimeIndex);
-                let newest_ms = match segment.largest(disk, &directory) {
-                    Ok(largest) if largest.timestamp >= 0 => Ok(largest.timestamp),
-                    Ok(_) => segment.file(disk, &directory).and_then(|file| disk.modified_ms(&file)),
-                    Err(error) => Err(error),
-                };
+                let newest_ms = segment.newest_ms(disk, &directory);
                 Some(
                     newest_ms.map_err(LogError::io(&path, "read time index", 0)).map(|newest_ms| {
                         SegmentFacts { end_offset, bytes: u64::from(segment.bytes), newest_ms }

@@ -140,6 +140,11 @@ impl Log {
             }
             let path = segment.path(&directory, FileKind::Log);
             files.push(segment.file(disk, &directory).map_err(LogError::io(&path, "open", 0))?);
+            // Recovery builds this index anew only from the recovery point on.
+            if std::mem::take(&mut segment.transactions_are_unsynced) {
+                let path = segment.path(&directory, FileKind::TransactionIndex);
+                files.push(disk.open(&path, OpenMode::Write).map_err(LogError::io(&path, "open", 0))?);
+            }
         }
         if self.flush.directory_is_unsynced {
             let open = |path: &std::path::Path| {

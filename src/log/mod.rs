@@ -4,27 +4,31 @@
 //! of each batch. One IO thread owns a log; nothing in here knows a thread, a ring or a clock.
 //!
 //! Reading order: `Log` (here: state), `open` (start and recovery), `append`, `read`, `flush` (and clean stop),
-//! `truncate`, `cleanup` (retention); under them `segment` with its indexes, `scan`, `epoch_history`; beside them, for
+//! `truncate`, `cleanup` (retention), `cleaning` with the rules in `compaction`; under them `segment` with its indexes, `scan`, `epoch_history`; beside them, for
 //! a whole log directory, `directory`, `checkpoint` and `window`.
 //!
 //! What always holds: batches of a log have rising offsets; nothing at or beyond `end` is ever given out; bytes once
 //! written below `end` are never written again in place; the recovery point never passes what is flushed.
 
 mod append;
+pub mod batch_file;
 pub mod checkpoint;
+pub mod cleaning;
 pub mod cleanup;
+pub mod compaction;
 pub mod directory;
 mod entry_file;
 pub mod epoch_history;
 pub mod files;
 mod flush;
-mod offset_index;
+pub mod offset_index;
+pub mod offset_map;
 mod open;
 mod read;
 mod scan;
 mod segment;
 mod settings;
-mod time_index;
+pub mod time_index;
 pub mod transaction_index;
 mod truncate;
 pub mod window;
@@ -163,6 +167,10 @@ pub struct Log {
     recent_reads: Hints<READ_HINTS>,
     /// Base offsets of closed segments whose files are open for readers, oldest first.
     cold_files: Vec<i64>,
+    /// The first offset that compaction has not seen, when it has seen any.
+    first_dirty: Option<i64>,
+    /// A pass of compaction is being made: no segment is deleted.
+    cleaning: bool,
     /// Renamed files that wait for their removal, in the order of their time.
     doomed: Vec<cleanup::Doomed>,
 }
@@ -218,6 +226,8 @@ impl Log {
             recent_appends: Hints::new(),
             recent_reads: Hints::new(),
             cold_files: Vec::new(),
+            first_dirty: None,
+            cleaning: false,
             doomed: Vec::new(),
         }
     }

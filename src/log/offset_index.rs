@@ -29,7 +29,7 @@ impl OffsetEntry {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; Self::BYTES]) -> OffsetEntry {
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> OffsetEntry {
         OffsetEntry {
             relative_offset: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
             position: u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),

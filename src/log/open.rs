@@ -81,14 +81,18 @@ impl Log {
         log.epochs = epochs.unwrap_or_default();
 
         let mut snapshots = listing.snapshots;
-        let clean_end = if facts.clean { log.find_clean_end(disk, &mut recovered)? } else { None };
+        // A transaction index that cannot be read is built anew with everything behind its segment's base.
+        let damaged = listing_damage(disk, directory, &listing.segments, &mut recovered)?;
+        let recover_from = damaged.map_or(facts.recovery_point.0, |base| base.min(facts.recovery_point.0));
+        let looks_clean = facts.clean && damaged.is_none();
+        let clean_end = if looks_clean { log.find_clean_end(disk, &mut recovered)? } else { None };
         match clean_end {
             Some(end) => {
                 log.end = end;
                 log.load_producers(disk, &mut snapshots, end, true, facts.now, &mut recovered)?;
             }
             None => {
-                let first = log.recover(disk, facts, &mut snapshots, &mut recovered)?;
+                let first = log.recover(disk, facts, recover_from, &mut snapshots, &mut recovered)?;
                 epochs_are_known |= first == 0;
             }
         }
@@ -183,18 +187,18 @@ impl Log {
         Ok(end)
     }
 
-    /// Reads and checks everything from the segment that holds the recovery point on; the index of that segment.
+    /// Reads and checks everything from the segment that holds `from_offset`, the recovery point or an offset before it, on;
+    /// the index of that segment.
     fn recover(
         &mut self,
         disk: &dyn Disk,
         facts: OpenFacts,
+        from_offset: i64,
         snapshots: &mut Vec<i64>,
         recovered: &mut Recovered,
     ) -> Result<usize, LogError> {
-        let from = self
-            .segments
-            .partition_point(|segment| segment.base_offset <= facts.recovery_point.0)
-            .saturating_sub(1);
+        let from =
+            self.segments.partition_point(|segment| segment.base_offset <= from_offset).saturating_sub(1);
         let first_base = self.segments[from].base_offset;
         self.end = first_base;
         let mut usable: Vec<i64> = snapshots.iter().copied().filter(|offset| *offset <= first_base).collect();
@@ -276,6 +280,8 @@ impl Log {
                 break Some((u64::from(seen.position), reason));
             }
             replay(&mut self.producers, &scan, &seen, |aborted| {
+                segment.transactions_are_unsynced = true;
+                self.flush.directory_is_unsynced = true;
                 transaction_index::append(disk, &transaction_path, aborted)
             })
             .map_err(LogError::io(&path, "read batch", u64::from(seen.position)))?;
@@ -585,7 +591,11 @@ impl Listing {
                     "{}: an index without its log, removed",
                     directory.join(file_name(base_offset, FileKind::OffsetIndex, Stage::Live)).display()
                 ));
-                remove_segment_files(disk, directory, base_offset)?;
+                // A snapshot of this offset is right whether or not a segment begins there.
+                for kind in [FileKind::TransactionIndex, FileKind::TimeIndex, FileKind::OffsetIndex] {
+                    let path = directory.join(file_name(base_offset, kind, Stage::Live));
+                    remove_if_there(disk, &path).map_err(LogError::io(&path, "remove", 0))?;
+                }
                 continue;
             };
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -703,7 +713,32 @@ impl Segment {
     }
 }
 
-/// The cleaner had finished these files: live segments they replace go, and they take their names.
+/// The first segment whose transaction index cannot be read.
+fn listing_damage(
+    disk: &dyn Disk,
+    directory: &Path,
+    segments: &BTreeMap<i64, Listed>,
+    recovered: &mut Recovered,
+) -> Result<Option<i64>, LogError> {
+    let mut first = None;
+    for (&base_offset, _) in
+        segments.iter().filter(|(_, listed)| listed.transaction_index && listed.log.is_some())
+    {
+        let path = directory.join(file_name(base_offset, FileKind::TransactionIndex, Stage::Live));
+        match transaction_index::read(disk, &path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                recovered.warnings.push(format!("{error}; rebuilt from the log"));
+                first = first.or(Some(base_offset));
+            }
+            Err(error) => return Err(LogError::io(&path, "read transaction index", 0)(error)),
+        }
+    }
+    Ok(first)
+}
+
+/// The cleaner had finished these files: live segments they replace go, and they take their names. Indexes whose log is
+/// not among them are of a swap that came no further than some names: they go, and are built anew where one is missing.
 fn complete_swaps(
     disk: &dyn Disk,
     directory: &Path,
@@ -714,7 +749,7 @@ fn complete_swaps(
     for (&base_offset, kinds) in swaps {
         if kinds.contains(&FileKind::Log) {
             let swap = directory.join(file_name(base_offset, FileKind::Log, Stage::Swap));
-            let end = end_of_file(disk, &swap, base_offset)?;
+            let (end, markers) = end_of_file(disk, &swap, base_offset)?;
             let covered = live.iter().filter(|(offset, kind, ..)| {
                 *kind == FileKind::Log && *offset >= base_offset && *offset < end.max(base_offset + 1)
             });
@@ -722,23 +757,64 @@ fn complete_swaps(
                 remove_segment_files(disk, directory, *offset)?;
             }
             recovered.warnings.push(format!("{}: an interrupted compaction, completed", swap.display()));
+            for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+                let path = directory.join(file_name(base_offset, kind, Stage::Live));
+                remove_if_there(disk, &path).map_err(LogError::io(&path, "remove", 0))?;
+            }
+            for &kind in kinds {
+                let from = directory.join(file_name(base_offset, kind, Stage::Swap));
+                let to = directory.join(file_name(base_offset, kind, Stage::Live));
+                disk.rename(&from, &to).map_err(LogError::io(&from, "rename", 0))?;
+            }
+            keep_aborted_of(disk, directory, base_offset, &markers)?;
+            continue;
         }
         for &kind in kinds {
-            let from = directory.join(file_name(base_offset, kind, Stage::Swap));
-            let to = directory.join(file_name(base_offset, kind, Stage::Live));
-            disk.rename(&from, &to).map_err(LogError::io(&from, "rename", 0))?;
+            let path = directory.join(file_name(base_offset, kind, Stage::Swap));
+            remove_if_there(disk, &path).map_err(LogError::io(&path, "remove", 0))?;
         }
     }
     disk.sync_directory(directory).map_err(LogError::io(directory, "flush directory", 0))
 }
 
-fn end_of_file(disk: &dyn Disk, path: &Path, base_offset: i64) -> Result<i64, LogError> {
+/// Leaves those entries of a transaction index whose markers are in the log beside it. The index may be the old one, left
+/// by a crash in the middle of a swap: an entry without its marker would hide what its producer wrote later.
+fn keep_aborted_of(
+    disk: &dyn Disk,
+    directory: &Path,
+    base_offset: i64,
+    markers: &[i64],
+) -> Result<(), LogError> {
+    let path = directory.join(file_name(base_offset, FileKind::TransactionIndex, Stage::Live));
+    let mut entries =
+        transaction_index::read(disk, &path).map_err(LogError::io(&path, "read transaction index", 0))?;
+    let before = entries.len();
+    entries.retain(|entry| markers.binary_search(&entry.last_offset).is_ok());
+    if entries.len() == before {
+        return Ok(());
+    }
+    remove_if_there(disk, &path).map_err(LogError::io(&path, "remove", 0))?;
+    for entry in entries {
+        transaction_index::append(disk, &path, entry).map_err(LogError::io(
+            &path,
+            "write transaction index",
+            0,
+        ))?;
+    }
+    Ok(())
+}
+
+/// The offset behind the last batch of a file, and the offsets of the transaction markers in it.
+fn end_of_file(disk: &dyn Disk, path: &Path, base_offset: i64) -> Result<(i64, Vec<i64>), LogError> {
     let file = disk.open(path, crate::reactor::OpenMode::Read).map_err(LogError::io(path, "open", 0))?;
     let bytes = disk.length(&file).map_err(LogError::io(path, "length", 0))?;
     let mut scan = Scan::headers(disk, &file, 0, u32::try_from(bytes).unwrap_or(u32::MAX));
-    let mut end = base_offset;
+    let (mut end, mut markers) = (base_offset, Vec::new());
     while let Some(seen) = scan.next().map_err(LogError::scan(path))? {
         end = seen.next_offset();
+        if seen.header.is_some_and(|header| header.is_control()) {
+            markers.push(seen.last_offset);
+        }
     }
-    Ok(end)
+    Ok((end, markers))
 }

@@ -22,12 +22,30 @@ pub(super) struct Seen {
     /// The first offset; of an old compressed entry, whose first offset is inside, the last one.
     pub base_offset: i64,
     pub last_offset: i64,
+    /// Of its records: -1 where they have none, and where a compaction has left the header alone.
     pub max_timestamp: i64,
     /// Of magic 2.
     pub header: Option<BatchHeader>,
 }
 
 impl Seen {
+    /// What is known of a batch that stands, or is to stand, at `position`.
+    pub fn of(position: u32, batch: &Batch<'_>) -> Seen {
+        let header = match batch {
+            Batch::Current { header, .. } => Some(*header),
+            Batch::Legacy(_) => None,
+        };
+        let is_empty = header.is_some_and(|header| header.record_count() == 0);
+        Seen {
+            position,
+            total_bytes: batch.bytes().len() as u32,
+            base_offset: batch.base_offset(),
+            last_offset: batch.last_offset(),
+            max_timestamp: if is_empty { -1 } else { batch.max_timestamp() },
+            header,
+        }
+    }
+
     pub fn end(&self) -> u32 {
         self.position + self.total_bytes
     }
@@ -86,6 +104,7 @@ impl<'a> Scan<'a> {
         }
         let header = (head.magic == 2).then(|| BatchHeader::peek(bytes)).flatten();
         let max_timestamp = match (&header, head.magic) {
+            (Some(header), _) if header.record_count() == 0 => -1,
             (Some(header), _) => header.max_timestamp(),
             (None, 1) => i64::from_be_bytes(*bytes[18..].first_chunk().expect("front() asks for 34 bytes")),
             (None, _) => -1,

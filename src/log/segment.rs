@@ -36,6 +36,10 @@ pub(super) struct Segment {
     /// Timestamp of the first batch; `None` until it was read.
     pub first_timestamp: Option<i64>,
     pub created_ms: i64,
+    /// Its transaction index has entries that no flush has covered.
+    pub transactions_are_unsynced: bool,
+    /// What its files are called: a compacted segment is served before it has its lasting names.
+    pub stage: Stage,
     bytes_since_entry: u32,
 }
 
@@ -51,6 +55,8 @@ impl Segment {
             largest: Some(Largest { timestamp: -1, offset: base_offset }),
             first_timestamp: None,
             created_ms,
+            transactions_are_unsynced: false,
+            stage: Stage::Live,
             bytes_since_entry: 0,
         }
     }
@@ -73,12 +79,14 @@ impl Segment {
             largest: None,
             first_timestamp: None,
             created_ms: modified_ms,
+            transactions_are_unsynced: false,
+            stage: Stage::Live,
             bytes_since_entry: 0,
         }
     }
 
     pub fn path(&self, directory: &Path, kind: FileKind) -> PathBuf {
-        directory.join(file_name(self.base_offset, kind, Stage::Live))
+        directory.join(file_name(self.base_offset, kind, self.stage))
     }
 
     pub fn relative(&self, offset: i64) -> u32 {
@@ -113,6 +121,14 @@ impl Segment {
         };
         self.largest = Some(largest);
         Ok(largest)
+    }
+
+    /// The largest timestamp in it, or the last change of its file when its records have none.
+    pub fn newest_ms(&mut self, disk: &dyn Disk, directory: &Path) -> io::Result<i64> {
+        match self.largest(disk, directory)? {
+            Largest { timestamp, .. } if timestamp >= 0 => Ok(timestamp),
+            Largest { .. } => self.file(disk, directory).and_then(|file| disk.modified_ms(&file)),
+        }
     }
 
     /// The timestamp of the first batch, when there is one and it has one.

@@ -15,7 +15,7 @@ pub enum Durability {
 }
 
 /// The settings of one log. Shared by all partitions of a topic; replaced as a whole when one changes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct LogConfig {
     pub segment_bytes: u32,
     pub segment_ms: i64,
@@ -30,6 +30,14 @@ pub struct LogConfig {
     pub cleanup_delete: bool,
     /// `cleanup.policy` contains compact.
     pub cleanup_compact: bool,
+    /// How much of a log must be dirty before it is compacted, 0 to 1.
+    pub min_cleanable_dirty_ratio: f64,
+    /// Compaction leaves records alone that are younger.
+    pub min_compaction_lag_ms: i64,
+    /// And does not wait for the ratio when some are older.
+    pub max_compaction_lag_ms: i64,
+    /// How long compaction keeps tombstones and markers that nothing needs any more.
+    pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
     pub flush_messages: i64,
     pub flush_ms: i64,
@@ -54,6 +62,10 @@ impl Default for LogConfig {
             retention_bytes: -1,
             cleanup_delete: true,
             cleanup_compact: false,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: DAY_MS,
             file_delete_delay_ms: 60_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,

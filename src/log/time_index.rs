@@ -28,7 +28,7 @@ impl TimeEntry {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; Self::BYTES]) -> TimeEntry {
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> TimeEntry {
         TimeEntry {
             timestamp: i64::from_be_bytes(*bytes.first_chunk().expect("12 bytes hold 8")),
             relative_offset: u32::from_be_bytes(*bytes.last_chunk().expect("12 bytes hold 4")),

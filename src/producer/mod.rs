@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-pub use snapshot::SnapshotError;
+pub use snapshot::{SnapshotError, snapshot_entries};
 
 use crate::wire::batch::{BatchHeader, HEADER_BYTES, advance_sequence};
 use crate::wire::record::Records;

@@ -42,25 +42,8 @@ impl Producers {
     }
 
     pub fn from_snapshot(bytes: &[u8]) -> Result<Producers, SnapshotError> {
-        let length = SnapshotError::Length { bytes: bytes.len() };
-        let head: &[u8; HEAD_BYTES] = bytes.first_chunk().ok_or(length)?;
-        let version = i16::from_be_bytes([head[0], head[1]]);
-        if version != VERSION {
-            return Err(SnapshotError::Version { version });
-        }
-        let found = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
-        let computed = crc32c(&bytes[CRC_COVERS..]);
-        if found != computed {
-            return Err(SnapshotError::Crc { found, computed });
-        }
-        let count = i32::from_be_bytes([head[6], head[7], head[8], head[9]]);
-        let (entries, rest) = bytes[HEAD_BYTES..].as_chunks::<ENTRY_BYTES>();
-        if !rest.is_empty() || usize::try_from(count) != Ok(entries.len()) {
-            return Err(length);
-        }
         let mut producers = Producers::default();
-        for entry in entries {
-            let (id, producer) = read_entry(entry);
+        for (id, producer) in snapshot_entries(bytes)? {
             if let Some(first) = producer.transaction_first {
                 producers.open.insert(first, id);
             }
@@ -68,6 +51,27 @@ impl Producers {
         }
         Ok(producers)
     }
+}
+
+/// The entries of a snapshot, in the order of the file.
+pub fn snapshot_entries(bytes: &[u8]) -> Result<Vec<(i64, Producer)>, SnapshotError> {
+    let length = SnapshotError::Length { bytes: bytes.len() };
+    let head: &[u8; HEAD_BYTES] = bytes.first_chunk().ok_or(length)?;
+    let version = i16::from_be_bytes([head[0], head[1]]);
+    if version != VERSION {
+        return Err(SnapshotError::Version { version });
+    }
+    let found = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
+    let computed = crc32c(&bytes[CRC_COVERS..]);
+    if found != computed {
+        return Err(SnapshotError::Crc { found, computed });
+    }
+    let count = i32::from_be_bytes([head[6], head[7], head[8], head[9]]);
+    let (entries, rest) = bytes[HEAD_BYTES..].as_chunks::<ENTRY_BYTES>();
+    if !rest.is_empty() || usize::try_from(count) != Ok(entries.len()) {
+        return Err(length);
+    }
+    Ok(entries.iter().map(read_entry).collect())
 }
 
 /// | bytes  | field               |                              |

@@ -489,6 +489,22 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// The CRC it has: CRC-32C in magic 2, CRC-32 before.
+    pub fn crc(&self) -> u32 {
+        match self {
+            Batch::Current { header, .. } => header.crc(),
+            Batch::Legacy(entry) => entry.crc(),
+        }
+    }
+
+    /// The CRC its bytes give.
+    pub fn computed_crc(&self) -> u32 {
+        match self {
+            Batch::Current { bytes, .. } => crc32c(&bytes[CRC_COVERS..]),
+            Batch::Legacy(entry) => crate::checksum::crc32(&entry.bytes()[MAGIC_AT..]),
+        }
+    }
+
     pub fn crc_matches(&self) -> bool {
         match self {
             Batch::Current { header, bytes } => header.crc_matches(bytes),

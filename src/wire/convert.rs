@@ -340,6 +340,7 @@ impl Converter {
                 timestamp: record.timestamp(header),
                 key: record.key,
                 value: record.value,
+                crc: 0,
             };
             if codec == Codec::None {
                 if message.offset >= from_offset {
@@ -538,8 +539,13 @@ mod tests {
         let mut wrapper = legacy::Compressed::default();
         for n in 0..3i64 {
             let key = [b'0' + n as u8];
-            let message =
-                LegacyMessage { offset: n, timestamp: 100 + n, key: Some(&key), value: Some(b"value") };
+            let message = LegacyMessage {
+                offset: n,
+                timestamp: 100 + n,
+                key: Some(&key),
+                value: Some(b"value"),
+                crc: 0,
+            };
             legacy::put_entry(&mut plain, magic, 0, &message);
             wrapper.put(&mut inner, magic, 0, message);
         }

@@ -77,6 +77,8 @@ pub struct LegacyMessage<'a> {
     pub timestamp: i64,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
+    /// As it was read; what is written gets its own.
+    pub crc: u32,
 }
 
 impl<'a> LegacyEntry<'a> {
@@ -165,7 +167,13 @@ impl<'a> LegacyEntry<'a> {
         let (key, value) = self.key_and_value()?;
         let codec = self.codec()?;
         if codec == Codec::None {
-            each(LegacyMessage { offset: self.offset(), timestamp: self.timestamp(), key, value });
+            each(LegacyMessage {
+                offset: self.offset(),
+                timestamp: self.timestamp(),
+                key,
+                value,
+                crc: self.crc(),
+            });
             return Ok(());
         }
         decompressed.clear();
@@ -191,7 +199,13 @@ impl<'a> LegacyEntry<'a> {
             entry.check_crc()?;
             let (key, value) = entry.key_and_value()?;
             let timestamp = if self.is_log_append_time() { self.timestamp() } else { entry.timestamp() };
-            each(LegacyMessage { offset: entry.offset().wrapping_add(shift), timestamp, key, value });
+            each(LegacyMessage {
+                offset: entry.offset().wrapping_add(shift),
+                timestamp,
+                key,
+                value,
+                crc: entry.crc(),
+            });
         }
         Ok(())
     }
@@ -260,7 +274,7 @@ impl Compressed {
         }
         let time = if log_append_time && magic == 1 { LOG_APPEND_TIME } else { 0 };
         let (offset, timestamp) = (self.last_offset, self.newest);
-        let message = LegacyMessage { offset, timestamp, key: None, value: Some(&value) };
+        let message = LegacyMessage { offset, timestamp, key: None, value: Some(&value), crc: 0 };
         put_entry(out, magic, codec as u8 | time, &message);
     }
 }
@@ -296,7 +310,7 @@ mod tests {
 
     fn entry(magic: u8, attributes: u8, offset: i64, timestamp: i64, value: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let message = LegacyMessage { offset, timestamp, key: None, value: Some(value) };
+        let message = LegacyMessage { offset, timestamp, key: None, value: Some(value), crc: 0 };
         put_entry(&mut out, magic, attributes, &message);
         out
     }

@@ -1,5 +1,6 @@
 //! The log as a whole: appends, reads, stops and starts on real files, on a simulated disk, and on what Java wrote.
 mod basic;
+mod compaction;
 mod crash;
 mod directory;
 mod java;
