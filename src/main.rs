@@ -24,6 +24,8 @@ struct Arguments {
 enum Command {
     Broker(BrokerArguments),
     Topics(ringdaw::tools::topics::TopicsArgs),
+    DumpLog(ringdaw::tools::dump_log::DumpLogArgs),
+    Verify(ringdaw::tools::verify::VerifyArgs),
     Bench(Box<ringdaw::rig::cli::BenchArgs>),
     /// Write records at a rate (the arguments and lines of kafka-producer-perf-test.sh)
     ProducerPerfTest(PerfArgs),
@@ -53,6 +55,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Broker(arguments) => run_broker(&arguments),
         Command::Topics(arguments) => ringdaw::tools::topics::run(arguments),
+        Command::DumpLog(arguments) => ringdaw::tools::dump_log::run(arguments),
+        Command::Verify(arguments) => ringdaw::tools::verify::run(arguments),
         Command::Bench(arguments) => ringdaw::rig::cli::run(*arguments),
         Command::ProducerPerfTest(arguments) => perf::run(Tool::ProducerPerfTest, &arguments),
         Command::ConsumerPerfTest(arguments) => perf::run(Tool::ConsumerPerfTest, &arguments),
