@@ -99,16 +99,23 @@ impl Broker {
 
     /// Once it answers.
     pub fn answering(mut self) -> Self {
-        let broker = &mut self;
+        match self.wait_until_it_serves() {
+            None => self,
+            Some(Refused { status, log }) => panic!("the broker ended with {status}:\n{log}"),
+        }
+    }
+
+    /// Waits for an answer, or for the end of a broker that does not start.
+    pub fn wait_until_it_serves(&mut self) -> Option<Refused> {
         let deadline = Instant::now() + START;
         loop {
-            if broker.client().and_then(|mut client| client.api_versions()).is_ok() {
-                return self;
+            if self.client().and_then(|mut client| client.api_versions()).is_ok() {
+                return None;
             }
-            if let Some(status) = broker.child.try_wait().expect("the broker's status") {
-                panic!("the broker ended with {status}:\n{}", broker.log());
+            if let Some(status) = self.child.try_wait().expect("the broker's status") {
+                return Some(Refused { status, log: self.log() });
             }
-            assert!(Instant::now() < deadline, "the broker does not answer:\n{}", broker.log());
+            assert!(Instant::now() < deadline, "the broker does not answer:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
