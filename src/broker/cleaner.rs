@@ -200,7 +200,7 @@ impl Cleaner {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("cleaner-{number}"));
             threads.push(thread.spawn(move || {
-                pin::be_nice(NICE);
+                pin::set_nice(NICE);
                 shared.run();
             })?);
         }
