@@ -24,6 +24,7 @@ struct Arguments {
 enum Command {
     Broker(BrokerArguments),
     Topics(ringdaw::tools::topics::TopicsArgs),
+    ConsumerGroups(ringdaw::tools::consumer_groups::ConsumerGroupsArgs),
     DumpLog(ringdaw::tools::dump_log::DumpLogArgs),
     Verify(ringdaw::tools::verify::VerifyArgs),
     Bench(Box<ringdaw::rig::cli::BenchArgs>),
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Broker(arguments) => run_broker(&arguments),
         Command::Topics(arguments) => ringdaw::tools::topics::run(arguments),
+        Command::ConsumerGroups(arguments) => ringdaw::tools::consumer_groups::run(arguments),
         Command::DumpLog(arguments) => ringdaw::tools::dump_log::run(arguments),
         Command::Verify(arguments) => ringdaw::tools::verify::run(arguments),
         Command::Bench(arguments) => ringdaw::rig::cli::run(*arguments),

@@ -38,6 +38,8 @@ pub enum ClientError {
     NoBroker(Vec<ClientError>),
     #[error("the cluster has no controller at the moment")]
     NoController,
+    #[error("{what}: {} ({})", .code.name(), .code.message())]
+    Refused { what: String, code: ErrorCode },
 }
 
 struct Joined<'a>(&'a [ClientError]);
@@ -197,10 +199,12 @@ impl Connection {
     }
 }
 
-/// A cluster, reached through the first broker of a list that answers.
+/// A cluster, reached through the first broker of a list that answers. `cluster` adds leaders and coordinators.
 pub struct Client {
     any: Connection,
-    timeout: Duration,
+    pub(super) timeout: Duration,
+    /// Brokers that were asked before, by `host:port`.
+    peers: HashMap<String, Connection>,
 }
 
 impl Client {
@@ -209,7 +213,7 @@ impl Client {
         let mut errors = Vec::new();
         for address in bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()) {
             match Connection::open(address, timeout) {
-                Ok(any) => return Ok(Client { any, timeout }),
+                Ok(any) => return Ok(Client { any, timeout, peers: HashMap::new() }),
                 Err(error) => errors.push(error),
             }
         }
@@ -223,6 +227,20 @@ impl Client {
     /// The broker that answered first.
     pub fn any(&mut self) -> &mut Connection {
         &mut self.any
+    }
+
+    /// The connection to a broker, `host:port`; opened when it is needed first.
+    pub fn to(&mut self, address: &str) -> Result<&mut Connection, ClientError> {
+        if !self.peers.contains_key(address) {
+            let connection = Connection::open(address, self.timeout)?;
+            self.peers.insert(address.to_owned(), connection);
+        }
+        Ok(self.peers.get_mut(address).expect("it was put there"))
+    }
+
+    /// Forgets a connection that broke, so that `to` opens another one.
+    pub fn forget(&mut self, address: &str) {
+        self.peers.remove(address);
     }
 
     /// A connection to the controller, where topics are made and deleted. Waits for one to be elected.

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::config::properties::Properties;
 use crate::tools::client::{Client, ClientError, Connection};
+use crate::tools::settings::Settings;
+use crate::tools::{java, kafkas_words};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsRequestAssignment, CreatePartitionsRequestTopic,
@@ -233,28 +234,6 @@ fn parse(arguments: &[OsString]) -> Parsed {
     }
 }
 
-/// What Kafka's parser says of an argument it cannot take, where the two parsers know the same case.
-fn kafkas_words(error: &clap::Error) -> String {
-    use clap::error::{ContextKind, ContextValue, ErrorKind};
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.trim_start_matches('-').to_owned(),
-        _ => String::new(),
-    };
-    let option = || {
-        let named = context(ContextKind::InvalidArg);
-        named.split([' ', '=']).next().unwrap_or_default().to_owned()
-    };
-    match error.kind() {
-        ErrorKind::UnknownArgument => format!("{} is not a recognized option", option()),
-        ErrorKind::ValueValidation => {
-            let value = context(ContextKind::InvalidValue);
-            format!("Cannot parse argument '{value}' of option {}", option())
-        }
-        ErrorKind::InvalidValue => format!("Option {} requires an argument", option()),
-        _ => error.render().to_string().trim().to_owned(),
-    }
-}
-
 fn check(options: &Options) -> Result<(), Failure> {
     let usage = |message: String| Err(Failure::Usage(message));
     if options.zookeeper.is_some() {
@@ -359,30 +338,8 @@ fn execute(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
 /// Of a client's properties, what this client can follow.
 fn client_timeout(file: Option<&Path>) -> Result<Duration, Failure> {
     const DEFAULT_MS: u64 = 60_000;
-    let Some(path) = file else { return Ok(Duration::from_millis(DEFAULT_MS)) };
-    let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|e| Failure::illegal(format!("{shown}: {e}")))?;
-    let properties = Properties::parse(&bytes);
-    if let Some(error) = properties.errors.first() {
-        return Err(Failure::illegal(format!("{shown}:{}: {}", error.line, error.what)));
-    }
-    match properties.get("security.protocol").map(str::trim) {
-        None | Some("" | "PLAINTEXT") => {}
-        Some(other) => {
-            return Err(Failure::illegal(format!(
-                "{shown}: security.protocol = {other}: this tool speaks PLAINTEXT only"
-            )));
-        }
-    }
-    let mut ms = DEFAULT_MS;
-    for key in ["request.timeout.ms", "default.api.timeout.ms"] {
-        if let Some(text) = properties.get(key) {
-            ms = text.trim().parse().ok().filter(|ms| *ms > 0).ok_or_else(|| {
-                Failure::illegal(format!("{shown}: {key} = {text}: a number of milliseconds above 0"))
-            })?;
-        }
-    }
-    Ok(Duration::from_millis(ms))
+    let settings = Settings::read(file, &[]).and_then(|settings| settings.call_timeout(DEFAULT_MS));
+    settings.map_err(|error| Failure::illegal(error.to_string()))
 }
 
 fn parse_assignment(text: &str) -> Result<Vec<Vec<i32>>, Failure> {
@@ -690,7 +647,7 @@ fn describe(client: &mut Client, options: &Options, out: &mut impl Write) -> Res
         || options.under_min_isr_partitions
         || options.at_min_isr_partitions;
     for topic in &topics {
-        let none = Settings::default();
+        let none = TopicSettings::default();
         let own = settings.get(&topic.name).unwrap_or(&none);
         if !reports && (!options.topics_with_overrides || !own.shown.is_empty()) {
             write_topic(out, topic, &own.shown)?;
@@ -709,7 +666,7 @@ fn describe(client: &mut Client, options: &Options, out: &mut impl Write) -> Res
 
 /// Of a topic's settings, what is shown and what is counted with.
 #[derive(Default)]
-struct Settings {
+struct TopicSettings {
     /// `key=value` of each that somebody set, on the topic or in the broker's file.
     shown: Vec<String>,
     min_insync_replicas: usize,
@@ -719,7 +676,7 @@ struct Settings {
 fn describe_settings(
     client: &mut Client,
     topics: &[TopicInfo],
-) -> Result<HashMap<String, Settings>, Failure> {
+) -> Result<HashMap<String, TopicSettings>, Failure> {
     const TOPIC: i8 = 2;
     const DEFAULT_CONFIG: i8 = 5;
     const TOPICS_PER_REQUEST: usize = 200;
@@ -736,9 +693,11 @@ fn describe_settings(
         broker.call(&request, |response| {
             for result in &response.results {
                 Outcome::new(result.error_code, result.error_message.as_deref()).into_result()?;
-                let mut own = Settings { shown: Vec::new(), min_insync_replicas: 1 };
+                let mut own = TopicSettings { shown: Vec::new(), min_insync_replicas: 1 };
                 let mut rows: Vec<_> = result.configs.iter().collect();
-                rows.sort_by_key(|row| java_bucket(&row.name, result.configs.len()));
+                rows.sort_by_key(|row| {
+                    java::bucket_presized(java::string_hash(&row.name), result.configs.len())
+                });
                 for row in rows {
                     let value = row.value.as_deref();
                     if row.name == "min.insync.replicas" {
@@ -756,14 +715,6 @@ fn describe_settings(
         })??;
     }
     Ok(settings)
-}
-
-/// Where a Java `HashMap` of so many entries keeps a key. Kafka's tool prints settings in this order, and whoever
-/// compares its output with ours should find nothing.
-fn java_bucket(key: &str, entries: usize) -> u32 {
-    let hash = key.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-    let capacity = (entries * 4).div_ceil(3).next_power_of_two().max(16) as u32;
-    (hash ^ (hash >> 16)) & (capacity - 1)
 }
 
 fn is_reported(options: &Options, partition: &PartitionInfo, min_insync_replicas: usize) -> bool {

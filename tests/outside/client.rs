@@ -75,7 +75,7 @@ impl Client {
         Ok(body)
     }
 
-    fn call(&mut self, key: i16, version: i16, body: &[u8]) -> io::Result<Vec<u8>> {
+    pub fn call(&mut self, key: i16, version: i16, body: &[u8]) -> io::Result<Vec<u8>> {
         self.send(key, version, body)?;
         self.receive()
     }
@@ -316,48 +316,60 @@ fn unreadable(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn put_i16(out: &mut Vec<u8>, value: i16) {
+pub fn put_i16(out: &mut Vec<u8>, value: i16) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-fn put_i32(out: &mut Vec<u8>, value: i32) {
+pub fn put_i32(out: &mut Vec<u8>, value: i32) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-fn put_string(out: &mut Vec<u8>, text: &str) {
+pub fn put_string(out: &mut Vec<u8>, text: &str) {
     put_i16(out, text.len() as i16);
     out.extend_from_slice(text.as_bytes());
 }
 
-struct Answer<'a>(&'a [u8]);
+pub struct Answer<'a>(pub &'a [u8]);
 
 impl<'a> Answer<'a> {
-    fn take(&mut self, count: usize) -> io::Result<&'a [u8]> {
+    pub fn take(&mut self, count: usize) -> io::Result<&'a [u8]> {
         let (taken, rest) =
             self.0.split_at_checked(count).ok_or_else(|| unreadable("an answer is cut short"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn i16(&mut self) -> io::Result<i16> {
+    pub fn i16(&mut self) -> io::Result<i16> {
         Ok(i16::from_be_bytes(self.take(2)?.try_into().expect("two bytes")))
     }
 
-    fn i32(&mut self) -> io::Result<i32> {
+    pub fn i32(&mut self) -> io::Result<i32> {
         Ok(i32::from_be_bytes(self.take(4)?.try_into().expect("four bytes")))
     }
 
-    fn i64(&mut self) -> io::Result<i64> {
+    pub fn i64(&mut self) -> io::Result<i64> {
         Ok(i64::from_be_bytes(self.take(8)?.try_into().expect("eight bytes")))
     }
 
     /// An array's length; a null array is empty.
-    fn count(&mut self) -> io::Result<usize> {
+    pub fn count(&mut self) -> io::Result<usize> {
         Ok(self.i32()?.max(0) as usize)
     }
 
-    fn string(&mut self) -> io::Result<String> {
+    pub fn string(&mut self) -> io::Result<String> {
         let length = self.i16()?.max(0) as usize;
         Ok(String::from_utf8_lossy(self.take(length)?).into_owned())
+    }
+
+    pub fn bytes(&mut self) -> io::Result<&'a [u8]> {
+        let length = self.i32()?.max(0) as usize;
+        self.take(length)
+    }
+
+    pub fn nullable(&mut self) -> io::Result<Option<String>> {
+        match self.i16()? {
+            length if length < 0 => Ok(None),
+            length => Ok(Some(String::from_utf8_lossy(self.take(length as usize)?).into_owned())),
+        }
     }
 }

@@ -43,6 +43,59 @@ pub fn run(class: &str, arguments: &[&str], input: &str) -> String {
     out + &err
 }
 
+/// What a tool of Kafka's did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Kafka's command-line tools, run one after the other in one JVM by `tests/tools/Judge.java`.
+pub struct Judge {
+    child: std::process::Child,
+    answers: std::io::BufReader<std::process::ChildStdout>,
+}
+
+impl Judge {
+    pub fn start() -> Judge {
+        let mut child = script()
+            .args(["run", VERSION, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/Judge.java")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("scripts/java-kafka.sh");
+        let answers = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+        Judge { child, answers }
+    }
+
+    pub fn run(&mut self, class: &str, arguments: &[&str]) -> Judged {
+        use std::io::{BufRead, Read};
+        let line = std::iter::once(&class).chain(arguments).copied().collect::<Vec<_>>().join("\t");
+        let input = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{line}").and_then(|()| input.flush()).expect("the judge takes a command");
+        let mut head = String::new();
+        self.answers.read_line(&mut head).expect("the judge answers");
+        let numbers: Vec<usize> =
+            head.split_whitespace().skip(1).map(|number| number.parse().expect("a number")).collect();
+        let [status, out, err] = numbers[..] else { panic!("the judge said {head:?} to {line}") };
+        let mut text = |bytes: usize| {
+            let mut text = vec![0; bytes];
+            self.answers.read_exact(&mut text).expect("the judge's answer");
+            String::from_utf8(text).expect("text")
+        };
+        Judged { status: status as i32, out: text(out), err: text(err) }
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
 /// A Java broker with its ZooKeeper; its data directory is `folder/data`.
 pub struct Broker {
     folder: PathBuf,

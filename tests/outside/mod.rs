@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod bench;
 pub mod client;
+pub mod group;
 pub mod java;
 pub mod process;
 pub mod sandbox;

@@ -12,9 +12,9 @@ use clap::Parser;
 
 use crate::clock::date_of;
 
-use super::options::{Settings, deprecated};
 use super::reader::{From, Reader};
-use super::{Ended, MB, failed, parse};
+use super::settings::{Settings, deprecated};
+use super::{Ended, MB, failed, parse, split};
 
 /// Read records as fast as they come and report how many and how fast.
 #[derive(Parser, Debug)]
@@ -142,7 +142,7 @@ pub fn run(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> 
         return failed("--num-records is needed");
     };
     let file = options.command_config.as_deref().or(options.consumer_config.as_deref());
-    let settings = Settings::read(file, &options.command_property)?;
+    let settings = Settings::read(file, &split(&options.command_property))?;
     settings.warn_of_unused(err);
     let line = |out: &mut dyn Write, text: &str| writeln!(out, "{text}");
     if !options.hide_header {

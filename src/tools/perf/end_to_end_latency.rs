@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use super::options::{Settings, deprecated};
 use super::reader::{From, Reader};
+use super::settings::{Settings, deprecated};
 use super::topology::{self, Topology};
 use super::{Ended, failed, parse};
 use crate::tools::client::Connection;

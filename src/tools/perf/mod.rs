@@ -9,7 +9,6 @@
 mod accumulator;
 mod consumer_perf;
 mod end_to_end_latency;
-mod options;
 mod producer;
 mod producer_perf;
 mod reader;
@@ -18,6 +17,8 @@ mod topology;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+use super::{Ended, failed, parse, settings};
 
 /// MB of these tools.
 const MB: f64 = 1024.0 * 1024.0;
@@ -60,31 +61,7 @@ pub fn run(tool: Tool, args: &PerfArgs) -> ExitCode {
     }
 }
 
-/// Why a tool ends before its figures.
-#[derive(Debug, PartialEq, Eq)]
-enum Ended {
-    /// Help or version, which somebody asked for.
-    Shown(String),
-    Failed(String),
-}
-
-impl<E: std::error::Error> From<E> for Ended {
-    fn from(error: E) -> Ended {
-        Ended::Failed(error.to_string())
-    }
-}
-
-fn failed<T>(text: impl Into<String>) -> Result<T, Ended> {
-    Err(Ended::Failed(text.into()))
-}
-
-/// Parses Kafka's arguments; help is an ending of its own.
-fn parse<T: clap::Parser>(arguments: &[OsString]) -> Result<T, Ended> {
-    use clap::error::ErrorKind;
-    T::try_parse_from(arguments).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            Ended::Shown(error.to_string().trim_end().to_owned())
-        }
-        _ => Ended::Failed(error.to_string().trim_end().to_owned()),
-    })
+/// Properties may stand in one word, with commas between them.
+fn split(words: &[String]) -> Vec<String> {
+    words.iter().flat_map(|word| word.split(',')).map(str::to_owned).collect()
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::accumulator::{Accumulator, Ready};
-use super::options::Settings;
+use super::settings::Settings;
 use super::topology::{self, Topology};
 use super::{Ended, failed};
 use crate::tools::client::{Client, Connection};

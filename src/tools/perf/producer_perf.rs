@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use clap::Parser;
 use hdrhistogram::Histogram;
 
-use super::options::{Settings, deprecated};
 use super::producer::{Acks, Producer, ProducerSettings};
-use super::{Ended, MB, failed, parse};
+use super::settings::{Settings, deprecated};
+use super::{Ended, MB, failed, parse, split};
 
 /// Kafka keeps at most this many latencies.
 const SAMPLES_MAX: u64 = 500_000;
@@ -259,7 +259,7 @@ pub fn run(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> 
     let words: Vec<String> =
         options.producer_props.iter().chain(&options.command_property).cloned().collect();
     let file = options.command_config.as_deref().or(options.producer_config.as_deref());
-    let mut settings = Settings::read(file, &words)?;
+    let mut settings = Settings::read(file, &split(&words))?;
     if let Some(server) = &options.bootstrap_server {
         settings.set("bootstrap.servers", server);
     }

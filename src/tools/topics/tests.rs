@@ -350,7 +350,7 @@ fn a_client_file_that_asks_for_more_than_plaintext_is_refused() {
         topics(&["--bootstrap-server", "nohost", "--list", "--command-config", path.to_str().unwrap()]).1
     };
     assert!(run("security.protocol=SASL_SSL\n").contains("this tool speaks PLAINTEXT only"));
-    assert!(run("request.timeout.ms=soon\n").contains("a number of milliseconds above 0"));
+    assert!(run("request.timeout.ms=soon\n").contains("request.timeout.ms=soon: a whole number from 1"));
     assert!(run("security.protocol=PLAINTEXT\nrequest.timeout.ms=5\n").contains("`nohost` is not host:port"));
 }
 

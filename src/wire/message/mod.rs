@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use crate::wire::primitive::{Counter, DecodeError, Field, Reader, Version};
 
 pub mod api_versions;
+pub mod consumer_protocol;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_groups;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use super::{Ended, failed};
 use crate::config::properties::Properties;
+use crate::tools::{Ended, failed};
 
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -26,11 +26,15 @@ impl Settings {
         if let Some(path) = file {
             let bytes =
                 std::fs::read(path).map_err(|error| Ended::Failed(format!("{}: {error}", path.display())))?;
-            for entry in Properties::parse(&bytes).entries {
-                settings.values.insert(entry.key, entry.value);
+            let properties = Properties::parse(&bytes);
+            if let Some(error) = properties.errors.first() {
+                return failed(format!("{}:{}: {}", path.display(), error.line, error.what));
+            }
+            for entry in properties.entries {
+                settings.values.insert(entry.key, entry.value.trim_end().to_owned());
             }
         }
-        for word in words.iter().flat_map(|word| word.split(',')).filter(|word| !word.is_empty()) {
+        for word in words.iter().filter(|word| !word.is_empty()) {
             let Some((key, value)) = word.split_once('=') else {
                 return failed(format!("Invalid property: {word}"));
             };
@@ -68,6 +72,13 @@ impl Settings {
         }
     }
 
+    /// How long a call may take: `default.api.timeout.ms`, else `request.timeout.ms`, else `default_ms`.
+    pub fn call_timeout(&self, default_ms: u64) -> Result<std::time::Duration, Ended> {
+        let request = self.number("request.timeout.ms", default_ms as i64, 1..=i64::from(i32::MAX))?;
+        let call = self.number("default.api.timeout.ms", request, 1..=i64::from(i32::MAX))?;
+        Ok(std::time::Duration::from_millis(call as u64))
+    }
+
     /// Names the keys that nobody asked for.
     pub fn warn_of_unused(&self, err: &mut dyn Write) {
         let asked = self.asked.borrow();
@@ -93,7 +104,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("client.properties");
         std::fs::write(&path, "acks=1\nlinger.ms=7\nretries=3\n").unwrap();
-        let settings = Settings::read(Some(&path), &["acks=all,batch.size=100".to_owned()]).unwrap();
+        let settings =
+            Settings::read(Some(&path), &["acks=all".to_owned(), "batch.size=100".to_owned()]).unwrap();
         assert_eq!(settings.text("acks"), Some("all"));
         assert_eq!(settings.number("linger.ms", 0, 0..=100).unwrap(), 7);
         assert!(settings.number("batch.size", 0, 200..=300).is_err());
