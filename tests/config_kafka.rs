@@ -112,6 +112,7 @@ fn keys_beyond_kafkas_are_ringdaws_own_or_kafkas_past() {
         "fetch.engine",
         "log.append.engine",
         "log.headroom.bytes",
+        "log.preallocate.ahead.bytes",
         "log.window.dirty.bytes",
         "log.window.resident.bytes",
         "memory.budget.bytes",

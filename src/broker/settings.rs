@@ -33,6 +33,7 @@ pub fn log_config(broker: &Config, topic: &TopicConfig) -> LogConfig {
         flush_messages: or_never(topic.flush_messages),
         flush_ms: or_never(topic.flush_ms),
         preallocate: topic.preallocate,
+        preallocate_ahead_bytes: broker.log_preallocate_ahead_bytes,
         durability: match topic.durability {
             Durability::Replicated => log::Durability::Replicated,
             Durability::Interval => log::Durability::Interval,

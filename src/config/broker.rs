@@ -89,6 +89,7 @@ pub struct Config {
     pub zookeeper: Option<ZooKeeper>,
 
     pub reactor_engine: ReactorEngine,
+    pub log_preallocate_ahead_bytes: u32,
     pub reactor_spin_us: u32,
     /// Empty: all cores the process may use.
     pub reactor_cores: Vec<usize>,
@@ -242,6 +243,7 @@ impl Config {
                 "epoll" => ReactorEngine::Epoll,
                 _ => ReactorEngine::Auto,
             },
+            log_preallocate_ahead_bytes: count_u32("log.preallocate.ahead.bytes"),
             reactor_spin_us: count_u32("reactor.spin.us"),
             reactor_cores: setting::cores(&given.list("reactor.cores")).unwrap_or_default(),
             log_append_engine: match word("log.append.engine").as_str() {

@@ -292,6 +292,7 @@ pub const BROKER: &[Setting] = &[
     text("durability", "replicated").allows(Allowed::OneOf(DURABILITY)).high().live().says("What an acknowledgement promises: replicated (page cache and replicas), interval, or group-commit (flushed)."),
     text("log.window.dirty.bytes", "auto").allows(Allowed::AutoOrBytes(1 << 20)).says("How many written bytes a log directory may hold back from the disk."),
     text("log.window.resident.bytes", "auto").allows(Allowed::AutoOrBytes(1 << 20)).says("How many recent bytes of a log directory stay in the page cache."),
+    int("log.preallocate.ahead.bytes", "4194304").between(0, 1 << 30).says("How far ahead of the appends a segment reserves disk blocks, at most; as much as it holds, from 64 KiB on. 0 reserves none."),
     text("log.headroom.bytes", "auto").allows(Allowed::AutoOrBytes(0)).says("How much disk space stays free; below it produce is refused. auto is two segments or 1 %."),
     text("metrics.listener", "").null().allows(Allowed::Address).says("Where the metrics page is served over HTTP, as host:port: /metrics, /livez and /readyz; unset serves none."),
     text("memory.budget.bytes", "auto").allows(Allowed::AutoOrBytes(16 << 20)).waits(Part::MemoryBudget).says("How much memory the broker may use for requests and answers."),

@@ -302,6 +302,9 @@ impl Log {
         let accepted = || {
             batches[run.from..until].iter().filter(|batch| matches!(batch.outcome, Outcome::Appended { .. }))
         };
+        active
+            .reserve(disk, &file, position + run.bytes, &config)
+            .map_err(|source| failed("reserve", u64::from(position), source))?;
         // Until all of the run is taken note of.
         self.tail_is_dirty = true;
         write_slices(disk, &file, u64::from(position), accepted().map(|batch| IoSlice::new(batch.bytes)))
@@ -387,18 +390,16 @@ impl Log {
         let active = self.active();
         let path = active.path(&directory, FileKind::Log);
         active.write_indexes(disk, &directory).map_err(LogError::io(&path, "write indexes", 0))?;
-        if config.preallocate || tail_is_dirty {
+        active.release(disk, &directory, tail_is_dirty).map_err(LogError::io(&path, "trim", 0))?;
+        if tail_is_dirty {
+            // What was refused must not come back before the next segment after a crash.
             let file = active.file(disk, &directory).map_err(LogError::io(&path, "open", 0))?;
-            disk.truncate(&file, u64::from(active.bytes)).map_err(LogError::io(&path, "trim", 0))?;
-            if tail_is_dirty {
-                // What was refused must not come back before the next segment after a crash.
-                disk.sync_data(&file).map_err(|source| LogError::Io {
-                    path: path.clone(),
-                    what: "flush",
-                    position: 0,
-                    source,
-                })?;
-            }
+            disk.sync_data(&file).map_err(|source| LogError::Io {
+                path: path.clone(),
+                what: "flush",
+                position: 0,
+                source,
+            })?;
         }
         let next = create_segment(disk, &directory, &config, base_offset, now)?;
         self.segments.push(next);

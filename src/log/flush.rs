@@ -263,13 +263,12 @@ impl Log {
 
     fn close_files(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
         let directory = self.directory.clone();
-        let trim = self.config.preallocate || self.tail_is_dirty;
+        let tail_is_dirty = self.tail_is_dirty;
         let active = self.active();
         let path = active.path(&directory, FileKind::Log);
         active.write_indexes(disk, &directory).map_err(LogError::io(&path, "write indexes", 0))?;
-        if trim {
-            let file = active.file(disk, &directory).map_err(LogError::io(&path, "open", 0))?;
-            disk.truncate(&file, u64::from(active.bytes)).map_err(LogError::io(&path, "trim", 0))?;
+        active.release(disk, &directory, tail_is_dirty).map_err(LogError::io(&path, "trim", 0))?;
+        if tail_is_dirty {
             // Counts as not flushed, so that the flush of the stop covers the trimmed end too.
             active.flushed_bytes = 0;
         }

@@ -384,7 +384,9 @@ fn create_segment(
             }
         }
     }
-    Ok(Segment::new(base_offset, file, now.0))
+    let mut segment = Segment::new(base_offset, file, now.0);
+    segment.reserved = if config.preallocate { config.segment_bytes } else { 0 };
+    Ok(segment)
 }
 
 /// `partition.metadata`, without a newline at its end, as Kafka writes it. Its flush comes with the log's first one.

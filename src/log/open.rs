@@ -252,6 +252,7 @@ impl Log {
     ) -> Result<bool, LogError> {
         let directory = self.directory.clone();
         let config = self.config.clone();
+        let is_last = index + 1 == self.segments.len();
         let segment = &mut self.segments[index];
         let path = segment.path(&directory, FileKind::Log);
         let file = segment.file(disk, &directory).map_err(LogError::io(&path, "open", 0))?;
@@ -312,9 +313,11 @@ impl Log {
             disk.truncate(&file, u64::from(segment.bytes)).map_err(LogError::io(&path, "cut", 0))?;
             // The next append may begin a new segment; a second crash must not bring the tail back before it.
             disk.sync_data(&file).map_err(LogError::io(&path, "flush", 0))?;
+        } else if is_last {
+            // What the broker before reserved and could not give back.
+            disk.truncate(&file, u64::from(segment.bytes)).map_err(LogError::io(&path, "trim", 0))?;
         }
         segment.flushed_bytes = 0;
-        let is_last = index + 1 == self.segments.len();
         let segment = &mut self.segments[index];
         if !is_last && is_whole {
             segment.write_indexes(disk, &directory).map_err(LogError::io(&path, "write indexes", 0))?;

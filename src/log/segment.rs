@@ -20,6 +20,9 @@ pub(super) struct Largest {
     pub offset: i64,
 }
 
+/// A segment that has less in it grows block by block: thousands of small logs would hold more than they need.
+const RESERVE_FROM_BYTES: u32 = 64 << 10;
+
 #[derive(Debug)]
 pub(super) struct Segment {
     pub base_offset: i64,
@@ -27,6 +30,8 @@ pub(super) struct Segment {
     pub bytes: u32,
     /// Bytes below are flushed, if the segment was not already when it was opened.
     pub flushed_bytes: u32,
+    /// The file has blocks of its own up to here, as far as this process knows: it asked for them ahead of the appends.
+    pub reserved: u32,
     /// Open while the segment is active, not flushed, or read now and then.
     pub file: Option<File>,
     pub offsets: OffsetIndex,
@@ -49,6 +54,7 @@ impl Segment {
             base_offset,
             bytes: 0,
             flushed_bytes: 0,
+            reserved: 0,
             file: Some(file),
             offsets: OffsetIndex::new(),
             times: TimeIndex::new(),
@@ -73,6 +79,7 @@ impl Segment {
             base_offset,
             bytes,
             flushed_bytes: bytes,
+            reserved: 0,
             file: None,
             offsets: OffsetIndex::on_disk(index_bytes),
             times: TimeIndex::on_disk(time_index_bytes),
@@ -95,6 +102,42 @@ impl Segment {
         } else {
             u32::MAX
         })
+    }
+
+    /// Has blocks reserved for an append that ends at `until`, and for as much again as the segment holds, so that few
+    /// appends wait for the file system to find them one by one. The length of the file stays what was written.
+    pub fn reserve(
+        &mut self,
+        disk: &dyn Disk,
+        file: &File,
+        until: u32,
+        config: &LogConfig,
+    ) -> io::Result<()> {
+        if until <= self.reserved || self.bytes < RESERVE_FROM_BYTES || config.preallocate_ahead_bytes == 0 {
+            return Ok(());
+        }
+        let ahead = self.bytes.min(config.preallocate_ahead_bytes);
+        let end = until.saturating_add(ahead).min(config.segment_bytes).max(until);
+        let from = self.reserved.max(self.bytes);
+        match disk.allocate(file, u64::from(from), u64::from(end - from)) {
+            Ok(()) => {}
+            // It can do without until then: whether there is room for the append itself, the write will tell.
+            Err(e) if e.kind() == io::ErrorKind::Unsupported || super::is_no_space(&e) => {}
+            Err(e) => return Err(e),
+        }
+        self.reserved = end;
+        Ok(())
+    }
+
+    /// Gives back what was reserved and not written to; and cuts off what was written and not taken note of, if
+    /// `tail_is_dirty`.
+    pub fn release(&mut self, disk: &dyn Disk, directory: &Path, tail_is_dirty: bool) -> io::Result<()> {
+        if tail_is_dirty || self.reserved > self.bytes {
+            let file = self.file(disk, directory)?;
+            disk.truncate(&file, u64::from(self.bytes))?;
+        }
+        self.reserved = 0;
+        Ok(())
     }
 
     pub fn file(&mut self, disk: &dyn Disk, directory: &Path) -> io::Result<File> {

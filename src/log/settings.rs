@@ -42,6 +42,8 @@ pub struct LogConfig {
     pub flush_messages: i64,
     pub flush_ms: i64,
     pub preallocate: bool,
+    /// How far ahead of the appends blocks are reserved, at most; 0: not at all.
+    pub preallocate_ahead_bytes: u32,
     pub durability: Durability,
     pub max_message_bytes: u32,
     /// `message.timestamp.type` is LogAppendTime.
@@ -70,6 +72,7 @@ impl Default for LogConfig {
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             preallocate: false,
+            preallocate_ahead_bytes: 4 << 20,
             durability: Durability::Replicated,
             max_message_bytes: 1_048_588,
             log_append_time: false,

@@ -72,6 +72,7 @@ impl Log {
                 .truncate_to_offset(disk, &time_path, relative)
                 .map_err(LogError::io(&time_path, "cut", 0))?;
             segment.bytes = seen.position;
+            segment.reserved = 0;
             segment.flushed_bytes = segment.flushed_bytes.min(seen.position);
             segment.find_largest(disk, &directory).map_err(LogError::scan(&path))?;
             segment.write_indexes(disk, &directory).map_err(LogError::io(&path, "write indexes", 0))?;

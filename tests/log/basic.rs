@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringdaw::ids::Offset;
 use ringdaw::log::{AppendRefusal, CloseFlush, FlushScope, Log, LogConfig, Outcome, Read, ReadError};
 use ringdaw::producer::Refusal;
-use ringdaw::reactor::{Disk, OsDisk};
+use ringdaw::reactor::{Disk, OpenMode, OsDisk};
 
 use crate::support::*;
 
@@ -52,6 +52,47 @@ fn a_clean_stop_and_start_reads_no_more_than_the_tail() {
     let expected: Vec<String> = (0..40).map(|i| format!("value-{i}")).collect();
     assert_eq!(values(&mut log, &OsDisk), expected);
     assert_eq!(append_one(&mut log, &OsDisk, batch(&["more"])), appended(40, 40));
+}
+
+/// Whether the file system here can reserve blocks behind the end of a file.
+fn can_reserve(place: &Place) -> bool {
+    let file = OsDisk.open(&place._directory.path().join("probe"), OpenMode::CreateNew).unwrap();
+    OsDisk.allocate(&file, 0, 1 << 20).is_ok()
+}
+
+#[test]
+fn blocks_are_reserved_ahead_of_a_log_that_grows_and_given_back_when_it_stops_or_rolls() {
+    use std::os::unix::fs::MetadataExt;
+    let place = place();
+    let config = Arc::new(LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() });
+    let mut log = create(&OsDisk, &place.path, &config);
+    let reserved = |base: u64| {
+        let file = std::fs::metadata(place.path.join(format!("{base:020}.log"))).unwrap();
+        (file.blocks() * 512).saturating_sub(file.len().next_multiple_of(64 << 10))
+    };
+    let big = "x".repeat(30_000);
+    append_one(&mut log, &OsDisk, batch(&[&big]));
+    assert_eq!(reserved(0), 0, "a small log holds no more than it needs");
+    for _ in 0..3 {
+        append_one(&mut log, &OsDisk, batch(&[&big]));
+    }
+    if can_reserve(&place) {
+        assert!(reserved(0) >= 30_000, "{}", reserved(0));
+    }
+    // A kill leaves what was reserved; the next start gives it back, and reserves again.
+    drop(log);
+    let (mut log, _) = open(&OsDisk, &place.path, &config, facts(false, 0));
+    assert_eq!((reserved(0), log.end_offset()), (0, Offset(4)));
+    append_one(&mut log, &OsDisk, batch(&[&big]));
+    log.close(&OsDisk, CloseFlush::Each, NOW).unwrap();
+    assert_eq!(reserved(0), 0);
+    let (mut log, _) = open(&OsDisk, &place.path, &config, facts(true, 5));
+    while log.segment_count() == 1 {
+        append_one(&mut log, &OsDisk, batch(&[&big]));
+    }
+    assert_eq!(reserved(0), 0);
+    assert!(std::fs::metadata(place.path.join("00000000000000000000.log")).unwrap().len() <= 1 << 20);
+    assert!(values(&mut log, &OsDisk).iter().all(|value| *value == big));
 }
 
 #[test]

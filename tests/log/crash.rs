@@ -315,3 +315,18 @@ fn a_power_cut_during_a_cut_leaves_no_hole() {
         }
     }
 }
+
+#[test]
+fn no_room_for_what_is_reserved_ahead_refuses_nothing_that_has_room() {
+    let disk = disk_with_directory(7);
+    let mut log = create(&disk, &Path::new(DIRECTORY).join("t-0"), &Arc::new(LogConfig::default()));
+    let big = "x".repeat(30_000);
+    for _ in 0..3 {
+        append_one(&mut log, &disk, batch(&[&big]));
+    }
+    // The next append reserves first, then writes.
+    disk.fail_at(disk.calls() + 1, Fault::NoSpace);
+    assert_eq!(append_one(&mut log, &disk, batch(&[&big])), appended(3, 3));
+    assert!(disk.has_failed());
+    assert_eq!(values(&mut log, &disk).len(), 4);
+}
