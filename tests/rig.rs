@@ -419,6 +419,100 @@ fn a_warm_up_until_steady_ends_by_itself_or_says_that_it_did_not() {
 }
 
 #[test]
+fn a_subject_against_itself_gives_a_floor_and_the_pairs_that_a_claim_needs() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let done = bench.run(&[
+        "calibrate",
+        &file,
+        "--pairs",
+        "3",
+        "--subject",
+        "null-broker",
+        "--null",
+        "none",
+        "--duration",
+        "500ms",
+        "--warmup",
+        "100ms",
+    ]);
+    let comparisons = done.run()["comparisons"].as_array().expect("comparisons");
+    if comparisons.is_empty() {
+        // All pairs void: then the run must say that it proves nothing.
+        assert_eq!(done.code(), 4, "{}", done.said());
+        return;
+    }
+    for comparison in comparisons {
+        assert_eq!(comparison["a"], comparison["b"], "{comparison}");
+        let claim = comparison["claim"].as_str().expect("a sentence");
+        assert!(claim.contains(" pairs, spread ") && claim.contains("a difference of 2 % needs"), "{claim}");
+    }
+    assert!(bench.path("results").join("calibration.jsonl").is_file());
+}
+
+#[test]
+fn a_rate_is_found_below_saturation_and_what_fails_above_it_is_named() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let done =
+        bench.run(&["rate", &file, "--subject", "null-broker", "--duration", "1s", "--warmup", "200ms"]);
+    let run = done.run();
+    let said = run["verdicts"].to_string();
+    // A busy machine may let nothing hold, or end at the generator; then the run says so with its code.
+    if said.contains("no rate") || said.contains(">= ") {
+        assert_eq!(done.code(), 4, "{}", done.said());
+        return;
+    }
+    assert!(said.contains("sustainable: ") && said.contains("3 blocks"), "{said}");
+    let cells = run["cells"].as_array().expect("cells");
+    let rate_of = |id: &str| {
+        let cell = cells.iter().find(|cell| cell["id"] == id).unwrap_or_else(|| panic!("no cell {id}"));
+        cell["offered_records_per_s"].as_f64().or(cell["records_per_s"].as_f64()).expect("a rate")
+    };
+    assert!(rate_of("load-99") <= rate_of("saturate") * 1.1, "{said}");
+    assert!((rate_of("load-50") * 1.8 - rate_of("load-90")).abs() < 1.0);
+    assert!(
+        cells.iter().all(|cell| !cell["id"].as_str().unwrap_or_default().starts_with("search")),
+        "{said}"
+    );
+    let trace = std::fs::read_to_string(done.folder().join("logs").join("rate.txt")).expect("a trace");
+    assert!(trace.contains("search ") && trace.contains("confirm ") && trace.contains("above "), "{trace}");
+}
+
+#[test]
+fn two_stored_runs_are_set_side_by_side_without_claiming_more_than_they_show() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let one = || {
+        let done = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none", "--repeat", "4"]);
+        assert_eq!(done.code(), 0, "{}", done.said());
+        done.folder().to_path_buf()
+    };
+    let (a, b) = (one(), one());
+    let diff = |a: &Path, b: &Path| {
+        Command::new(RINGDAW).args(["bench", "diff"]).arg(a).arg(b).output().expect("the program starts")
+    };
+    let done = diff(&a, &b);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.contains("broker_cpu_ns_per_record"), "{said}");
+    assert!(!said.contains(" differs"), "without a floor nothing is claimed:\n{said}");
+    let other = bench.path("other.json");
+    let mut run: Value =
+        serde_json::from_str(&std::fs::read_to_string(b.join("run.json")).expect("a run")).expect("JSON");
+    run["environment"]["machine"]["kernel"] = "1.0".into();
+    run["environment"]["fingerprint"] = "other".into();
+    std::fs::write(&other, run.to_string()).expect("a file");
+    let refused = diff(&a, &other);
+    assert_eq!(refused.status.code(), Some(2));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("different machines (kernel") && why.contains("--allow-different"), "{why}");
+}
+
+#[test]
 fn without_privileges_the_run_passes_and_missing_figures_are_null() {
     let _alone = alone();
     use std::os::unix::fs::PermissionsExt;
@@ -540,6 +634,69 @@ fn after_a_kill_the_audit_finds_everything_or_names_what_was_lost() {
     ]);
     assert_eq!(lossy.code(), 3, "{}", lossy.said());
     assert!(lossy.run()["verification"]["lost"].as_u64().is_some_and(|lost| lost > 0), "{}", lossy.said());
+}
+
+#[test]
+fn kept_topics_are_read_again_and_what_is_gone_from_them_is_missed() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let first = bench.run(&["run", &file, "--null", "none", "--keep"]);
+    assert_eq!(first.code(), 0, "{}", first.said());
+    let folder = first.folder().to_path_buf();
+    let run = folder.display().to_string();
+    for _ in 0..2 {
+        let again = bench.run(&["verify", &run]);
+        assert_eq!(again.code(), 0, "{}", again.said());
+        let verification = &again.run()["verification"];
+        assert_eq!(verification["acked"], first.run()["verification"]["acked"], "{verification}");
+        assert_eq!(verification["acked"], verification["read"], "{verification}");
+    }
+    // More is claimed than was written: the audit misses it.
+    let kept = folder.join("kept.json");
+    let mut claims: Value =
+        serde_json::from_str(&std::fs::read_to_string(&kept).expect("kept.json")).expect("JSON");
+    let end = &mut claims["topics"][0]["acknowledged"]["sequences"][0][2];
+    *end = (end.as_u64().expect("a number") + 3).into();
+    std::fs::write(&kept, claims.to_string()).expect("a file");
+    let missed = bench.run(&["verify", &run]);
+    assert_eq!(missed.code(), 3, "{}", missed.said());
+    assert_eq!(missed.run()["verification"]["lost"], 3 * 4, "three batches of four records");
+    let nothing = bench.run(&["run", &file, "--subject", "null-broker", "--null", "none"]);
+    let refused = bench.run(&["verify", &nothing.folder().display().to_string()]);
+    assert_eq!(refused.code(), 2, "{}", refused.said());
+    assert!(refused.said().contains("run it with --keep"), "{}", refused.said());
+}
+
+#[test]
+fn a_profile_is_drawn_or_the_run_says_why_not() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let done = bench.run(&["run", &file, "--null", "none", "--profile"]);
+    assert_eq!(done.code(), 0, "{}", done.said());
+    let picture = done.folder().join("profile").join("small.svg");
+    let flags = done.run()["validity_flags"].to_string();
+    assert!(picture.is_file() != flags.contains("no profile: "), "one of both: {flags}");
+    if picture.is_file() {
+        let drawn = std::fs::read_to_string(&picture).expect("text");
+        assert!(drawn.contains("samples</title>"), "{drawn}");
+        assert!(picture.with_extension("folded").is_file());
+    }
+    assert_eq!(done.run()["blocks"].as_array().map(Vec::len), Some(1), "the profiled block is no figure");
+}
+
+#[test]
+fn a_stock_client_gives_its_opinion_or_the_run_says_why_not() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let file = small(&bench);
+    let done = bench.run(&["run", &file, "--null", "none", "--client", "librdkafka"]);
+    assert_eq!(done.code(), 0, "{}", done.said());
+    let (verdicts, flags) = (done.run()["verdicts"].to_string(), done.run()["validity_flags"].to_string());
+    let given = verdicts.contains("librdkafka writes") && verdicts.contains("our generator");
+    assert!(given != flags.contains("no second opinion by librdkafka: "), "{verdicts} {flags}");
+    assert_eq!(bench.run(&["run", &file, "--client", "nobody"]).code(), 2);
 }
 
 #[test]

@@ -25,7 +25,7 @@ mod worker;
 pub use outcome::{Anomaly, AnomalyKind, Ended, Histogram, Outcome, Phase, Progress, Second, Verification};
 pub use plan::{Acks, Arrivals, Consumers, Plan, Producers, Topic, VerifyMode};
 pub use run::{audit, run};
-pub use verify::Ledger;
+pub use verify::{Acknowledged, Ledger};
 
 /// Why a run could not be made. What the broker did wrong during a run is in the outcome instead.
 #[derive(Debug, thiserror::Error)]

@@ -272,6 +272,15 @@ pub enum Corruption {
     Stamp,
 }
 
+/// Acknowledged batches by number, without their offsets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Acknowledged {
+    pub batch_records: u64,
+    pub producers: u32,
+    /// Stream (partition times producers plus producer), first sequence, end.
+    pub sequences: Vec<(u64, u32, u32)>,
+}
+
 /// What was acknowledged and read so far, per partition and producer.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -315,6 +324,37 @@ impl Ledger {
             acked_batches: self.acked_batches,
             counts: Verification::default(),
         }
+    }
+
+    /// What was acknowledged, to be kept in a file and held against the topic later.
+    pub fn acknowledged(&self) -> Acknowledged {
+        let streams = self.written.iter().enumerate().flat_map(|(stream, written)| {
+            written.acked.0.iter().map(move |(first, end)| (stream as u64, *first, *end))
+        });
+        Acknowledged {
+            batch_records: self.batch_records,
+            producers: self.producers,
+            sequences: streams.collect(),
+        }
+    }
+
+    /// The ledger of what was acknowledged to `partitions` partitions, with nothing read. `None` where it names a stream that
+    /// there is none of, or sequences out of order.
+    pub fn of(acknowledged: &Acknowledged, partitions: u32) -> Option<Ledger> {
+        let batch_records = u32::try_from(acknowledged.batch_records).ok().filter(|records| *records > 0)?;
+        if acknowledged.producers == 0 || acknowledged.producers > 60_000 {
+            return None;
+        }
+        let mut ledger = Ledger::new(partitions, acknowledged.producers, 1, batch_records);
+        for (stream, first, end) in &acknowledged.sequences {
+            let written = ledger.written.get_mut(usize::try_from(*stream).ok()?)?;
+            if first >= end || written.acked.0.last().is_some_and(|(_, before)| before >= first) {
+                return None;
+            }
+            written.acked.0.push((*first, *end));
+            ledger.acked_batches += u64::from(end - first);
+        }
+        Some(ledger)
     }
 
     /// Records acknowledged so far.
@@ -708,5 +748,25 @@ mod tests {
         let result = again.finish("full".into(), true);
         only(&result, AnomalyKind::LostWrite);
         assert_eq!((result.lost, result.unacked_seen), (10, 0));
+    }
+
+    #[test]
+    fn what_was_acknowledged_survives_a_file_and_is_held_against_the_topic() {
+        let mut first = ledger(1);
+        for sequence in [0, 1, 2, 5] {
+            first.apply(Event::Acked { batch: id(sequence), base_offset: i64::from(sequence) * 10 });
+        }
+        let text = serde_json::to_string(&first.acknowledged()).unwrap();
+        let kept: Acknowledged = serde_json::from_str(&text).unwrap();
+        let mut again = Ledger::of(&kept, 2).unwrap();
+        assert_eq!(again.acked_records(), 40);
+        for sequence in [0, 1, 2] {
+            again.apply(Event::Read { group: 0, batch: id(sequence), base_offset: i64::from(sequence) * 10 });
+        }
+        let result = again.finish("full".into(), true);
+        assert_eq!((result.lost, result.read), (10, 30));
+        only(&result, AnomalyKind::LostWrite);
+        let broken = |sequences| Ledger::of(&Acknowledged { sequences, ..kept.clone() }, 2).is_none();
+        assert!(broken(vec![(9, 0, 1)]) && broken(vec![(0, 5, 5)]) && broken(vec![(0, 3, 9), (0, 8, 10)]));
     }
 }

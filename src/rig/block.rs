@@ -14,6 +14,7 @@ use super::interrupt;
 use super::live::{Live, Status};
 use super::page_cache;
 use super::plan::{CellSpec, Fault};
+use super::profile::Recording;
 use super::sampler::{self, Device, DeviceCounts, System, Usage};
 use super::subject::{Subject, SubjectError};
 use crate::load::{self, Ended, LoadError, Outcome, Phase, Progress};
@@ -249,6 +250,44 @@ pub fn count(
         None => Err("the counting pass ended before its window began".to_owned()),
     };
     Ok(Counted { counts, device_flushes: device_used.flushes, outcome })
+}
+
+/// Runs the cell under perf, for the picture alone. The inner error says why there is none.
+pub fn profile(
+    subject: &mut Subject,
+    cell: &CellSpec,
+    position: u64,
+    folder: &std::path::Path,
+) -> Result<Result<PathBuf, String>, BlockError> {
+    let mut plan = cell.load.clone();
+    plan.address = subject.address();
+    plan.topic.name = format!("{}-profile-{position}", cell.id);
+    plan.until_steady = false;
+    let pids = subject.pids();
+    if pids.is_empty() {
+        return Ok(Err("the subject's process is not known".to_owned()));
+    }
+    let mut recording = None;
+    let mut drawn = Err("the block ended before its window began".to_owned());
+    let title = format!("{} of {}, one window, cpu-clock", cell.id, subject.name());
+    load::run(&plan, |progress| {
+        match progress {
+            Progress::Phase { phase: Phase::Measure, .. } => {
+                recording = Some(Recording::start(&pids, folder, &cell.id));
+            }
+            Progress::Phase { phase: Phase::Drain, .. } => {
+                if let Some(recording) = recording.take() {
+                    drawn = recording.and_then(|recording| recording.finish(&title));
+                }
+            }
+            Progress::Phase { .. } | Progress::Second(_) => {}
+        }
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    match subject.crashed() {
+        Some(text) => Err(BlockError::Crashed(text)),
+        None => Ok(drawn),
+    }
 }
 
 /// Loads the cell, optionally kills the broker on the way and starts it again, then reads everything back from the

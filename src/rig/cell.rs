@@ -7,6 +7,7 @@
 use super::block::{Ran, Window};
 use super::counting::Counts;
 use super::plan::{CellSpec, Point, Slo, SloMetric};
+use super::sustain::{self, Around, Limit};
 use crate::load::{self, Ended, Outcome};
 use crate::report::run::{Anomaly, Cell, Loop, Percentiles, Stall, Verification};
 use crate::report::statistics::{self, Quantile};
@@ -52,6 +53,16 @@ pub struct Collected {
     /// Windows in which everything was read back, and the records that were.
     readbacks: Vec<(Window, u64)>,
     broker_cores: usize,
+    ceilings: Ceilings,
+    /// Of each block at a fixed rate.
+    failed_first: Vec<Option<Limit>>,
+}
+
+/// What the machine can do, where it was measured.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ceilings {
+    pub disk_bytes_per_s: Option<f64>,
+    pub network_bytes_per_s: Option<f64>,
 }
 
 /// A null broker's cell, and whether its own core set its rate.
@@ -82,7 +93,19 @@ impl Collected {
             broken: false,
             readbacks: Vec::new(),
             broker_cores: broker_cores.max(1),
+            ceilings: Ceilings::default(),
+            failed_first: Vec::new(),
         }
+    }
+
+    pub fn below(mut self, ceilings: Ceilings) -> Collected {
+        self.ceilings = ceilings;
+        self
+    }
+
+    /// What kept the first block that did not keep up with its schedule.
+    pub fn failed_first(&self) -> Option<Limit> {
+        self.failed_first.iter().flatten().next().copied()
     }
 
     pub fn spec(&self) -> &CellSpec {
@@ -130,6 +153,21 @@ impl Collected {
             generator_cpu_ns: outcome.generator.cpu_ns,
             void,
         });
+        let share = |bytes: Option<u64>, ceiling: Option<f64>| {
+            Some(bytes? as f64 / window_s / ceiling.filter(|_| window_s > 0.0)?)
+        };
+        let around = Around {
+            broker_busy,
+            generator_busy: outcome.generator.busy_ratio(outcome.window_ns),
+            disk_share: share(ran.window.device.written_bytes, self.ceilings.disk_bytes_per_s),
+            network_share: share(
+                Some(counts.produce_wire_bytes + counts.fetch_wire_bytes),
+                self.ceilings.network_bytes_per_s,
+            ),
+            slo_missed: false,
+            generator_late: ran.block.void_reasons.iter().any(|reason| reason.contains("generator was late")),
+        };
+        self.failed_first.push(sustain::failed_first(outcome, &around));
         let into = if void { &mut self.void_histograms } else { &mut self.histograms };
         for (sum, new) in into.iter_mut().zip(five_of(outcome)) {
             sum.add(new).expect("a histogram that resizes takes every value of another");

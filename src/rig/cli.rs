@@ -17,6 +17,7 @@ use super::document::Fault;
 use super::durability::Durability;
 use super::exit::{Exit, Failure};
 use super::interrupt;
+use super::kept::Kept;
 use super::live::{Live, Plain, Quiet, Screen};
 use super::plan::{CellSpec, Windows};
 use super::scenario::{self, LIBRARY};
@@ -26,6 +27,7 @@ use super::value::{self, Rate};
 use super::workload;
 use crate::load::null_broker;
 use crate::reactor::{choice, pin};
+use crate::report::diff;
 use crate::report::folder::{self, Form};
 use crate::report::run::{self, Role, Run};
 
@@ -76,13 +78,37 @@ enum BenchCommand {
     },
     /// Two subjects side by side, block beside block: Ringdaw against Java Kafka, or any two
     Compare(Box<compare::CompareArgs>),
-    /// Run the cells of a stored run again, read every topic back from its start and audit it
+    /// Read the topics of a run made with --keep again from their start and audit them
     Verify {
         /// A run folder or its run.json
         run: PathBuf,
-        /// Kill the broker without a word at this time of the window and restart it before the audit: kill-9@2s
+        /// Load its cells anew, kill the broker without a word at this time, restart it, and audit: kill-9@2s
         #[arg(long, value_name = "kill-9@TIME")]
         crash: Option<String>,
+    },
+    /// Measure one subject against itself: the floor below which no difference is claimed, and how many pairs one needs
+    Calibrate {
+        /// WORKLOAD.yaml or @NAME
+        #[arg(default_value = "@bench")]
+        workload: String,
+        /// Pairs of blocks at saturation, and as many at half of it
+        #[arg(long, default_value_t = 8)]
+        pairs: u64,
+    },
+    /// Find the highest rate that is sustained, what fails first above it, and the latency below it
+    Rate {
+        /// WORKLOAD.yaml or @NAME; its own rate is ignored
+        workload: String,
+    },
+    /// Compare two stored runs, figure by figure, with intervals
+    Diff {
+        /// A run folder or its run.json
+        a: PathBuf,
+        /// The other one
+        b: PathBuf,
+        /// Also runs of different machines
+        #[arg(long)]
+        allow_different: bool,
     },
     /// Rebuild table, CSV and page of stored runs from their run.json
     Report {
@@ -181,6 +207,15 @@ struct Options {
     /// A service level that must hold: "produce_p99 < 5ms"; exit code 1 if it does not
     #[arg(long, global = true, value_name = "EXPR")]
     slo: Vec<String>,
+    /// A second opinion on the first cell by a stock client: kafka-java or librdkafka, where it is installed
+    #[arg(long, global = true, value_name = "CLIENT")]
+    client: Option<String>,
+    /// One more block, not measured, under perf: a flame graph of the first cell in profile/
+    #[arg(long, global = true)]
+    profile: bool,
+    /// Leave topics and data after the run, so that `bench verify` can read them again
+    #[arg(long, global = true)]
+    keep: bool,
     /// A disturbed or client-bound cell makes the run fail (exit code 4)
     #[arg(long, global = true)]
     strict: bool,
@@ -228,6 +263,9 @@ pub fn run(args: BenchArgs) -> ExitCode {
         Some(BenchCommand::Sweep { workload, vary }) => sweep(&args.options, "sweep", workload, vary),
         Some(BenchCommand::Compare(contest)) => compare::run(&args.options, contest),
         Some(BenchCommand::Limits { matching }) => limits(&args.options, matching.as_deref()),
+        Some(BenchCommand::Calibrate { workload, pairs }) => calibrate(&args.options, workload, *pairs),
+        Some(BenchCommand::Rate { workload }) => rate(&args.options, workload),
+        Some(BenchCommand::Diff { a, b, allow_different }) => diff(a, b, *allow_different),
         Some(BenchCommand::Verify { run, crash }) => verify(&args.options, run, crash.as_deref()),
     };
     let exit = result.unwrap_or_else(|failure| {
@@ -437,6 +475,12 @@ impl Options {
             windows,
             repeat: self.repeat,
             workloads,
+            profile: self.profile,
+            client: match &self.client {
+                Some(text) => Some(text.parse().map_err(|text| usage(format!("--client {text}")))?),
+                None => None,
+            },
+            keep: self.keep.then(|| self.subject.clone()),
             self_tests: self.self_tests.clone().or_else(super::self_tests::path),
         })
     }
@@ -582,6 +626,51 @@ fn limits(options: &Options, matching: Option<&str>) -> Result<Exit, Failure> {
     finish(session, result)
 }
 
+/// One subject against itself.
+fn calibrate(options: &Options, workload: &str, pairs: u64) -> Result<Exit, Failure> {
+    if pairs < 2 {
+        return Err(usage(format!("--pairs {pairs}: a floor needs at least 2")));
+    }
+    let source = Source::find(workload)?;
+    let (settings, cells) = prepare(options, "calibrate", &source, &[])?;
+    let [base] = &cells[..] else {
+        return Err(usage(format!("{workload}: a floor is measured for one cell, and this is a sweep")));
+    };
+    listen_for_signals()?;
+    let mut live = options.live();
+    let mut session = Session::begin(settings, live.as_mut())?;
+    let result = session.calibrate(base, pairs);
+    finish(session, result)
+}
+
+/// The highest sustainable rate of one workload.
+fn rate(options: &Options, workload: &str) -> Result<Exit, Failure> {
+    let source = Source::find(workload)?;
+    let (settings, cells) = prepare(options, "rate", &source, &[])?;
+    let [base] = &cells[..] else {
+        return Err(usage(format!("{workload}: a rate is searched for one cell, and this is a sweep")));
+    };
+    listen_for_signals()?;
+    let mut live = options.live();
+    let mut session = Session::begin(settings, live.as_mut())?;
+    let result = session.rate(base);
+    finish(session, result)
+}
+
+/// Two stored runs side by side.
+fn diff(a: &Path, b: &Path, allow_different: bool) -> Result<Exit, Failure> {
+    let read = |path: &Path| Run::read(path).map_err(|error| usage(error.to_string()));
+    let (a, b) = (read(a)?, read(b)?);
+    if let Some(why) = diff::differing_machines(&a, &b).filter(|_| !allow_different) {
+        return Err(usage(format!(
+            "the runs are of different machines ({why}); --allow-different compares them anyway"
+        )));
+    }
+    let rows = diff::rows(&a, &b);
+    print(&diff::text(&a, &b, &rows));
+    Ok(Exit::Done)
+}
+
 /// Writes everything and prints the table.
 fn finish(session: Session<'_>, result: Result<(), Failure>) -> Result<Exit, Failure> {
     let text = result.as_ref().err().map(|failure| failure.text.clone());
@@ -620,6 +709,9 @@ fn verify(options: &Options, path: &Path, crash: Option<&str>) -> Result<Exit, F
     };
     let source =
         Source { text: text.text.clone(), folder: PathBuf::from("."), shown: path.display().to_string() };
+    if crash.is_none() {
+        return read_again(options, path, &stored, &source);
+    }
     let (settings, base) = prepare(options, "verify", &source, &["partitions=1".to_owned()])?;
     let mut cells = Vec::new();
     for stored in stored.cells.iter().filter(|cell| cell.role == Role::Sweep) {
@@ -645,6 +737,35 @@ fn verify(options: &Options, path: &Path, crash: Option<&str>) -> Result<Exit, F
     let mut live = options.live();
     let mut session = Session::begin(settings, live.as_mut())?;
     let result = session.verify(&cells, crash);
+    finish(session, result)
+}
+
+/// The topics that a run kept, read from their start.
+fn read_again(options: &Options, path: &Path, stored: &Run, source: &Source) -> Result<Exit, Failure> {
+    let kept = Kept::read(path).map_err(|error| usage(error.to_string()))?;
+    let options = Options {
+        subject: kept.subject.clone(),
+        overrides: kept.overrides.clone(),
+        durability: Some(kept.durability.clone()),
+        seed: kept.seed,
+        keep: false,
+        ..options.clone()
+    };
+    let (settings, base) = prepare(&options, "verify", source, &["partitions=1".to_owned()])?;
+    let mut cells = Vec::new();
+    for topic in &kept.topics {
+        let Some(stored) = stored.cells.iter().find(|cell| cell.id == topic.cell) else {
+            return Err(usage(format!("{}: cell {} is not in its run.json", path.display(), topic.cell)));
+        };
+        let mut cell = base[0].clone();
+        replay(&mut cell, stored);
+        cell.load.seed = kept.seed;
+        cells.push(cell);
+    }
+    listen_for_signals()?;
+    let mut live = options.live();
+    let mut session = Session::begin(settings, live.as_mut())?;
+    let result = session.read_again(&cells, &kept.topics);
     finish(session, result)
 }
 

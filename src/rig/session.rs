@@ -5,7 +5,9 @@
 //! runs any list of cells, `verify` reads back, `compare` puts two subjects side by side.
 
 mod bench;
+mod calibrate;
 mod compare;
+mod rate;
 mod sweep;
 mod verdict;
 mod verify;
@@ -16,15 +18,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::block::{self, Surroundings};
 use super::cell::{Collected, Roof};
+use super::client::Client;
 use super::cores::Cores;
 use super::durability::{Durability, Seen};
 use super::exit::{Exit, Failure};
 use super::interrupt;
+use super::kept::{self, Kept};
 use super::limits;
 use super::live::Live;
 use super::page_cache;
 use super::plan::{CellSpec, Windows};
 use super::sampler::Device;
+use super::stock_client::StockClient;
 use super::subject::{Kind, Recipe, Subject};
 use crate::reactor::{pin, process};
 use crate::report::figures;
@@ -62,6 +67,12 @@ pub struct Settings {
     pub workloads: Vec<run::Workload>,
     /// Where the rig's tests of itself wrote their result.
     pub self_tests: Option<PathBuf>,
+    /// A stock client that writes to the first cell's shape as well.
+    pub client: Option<StockClient>,
+    /// The first cell once more, under perf.
+    pub profile: bool,
+    /// Topics and data stay after the run, with what must be in them; the subject as it was written.
+    pub keep: Option<String>,
 }
 
 pub struct Session<'a> {
@@ -80,10 +91,13 @@ pub struct Session<'a> {
     broken: bool,
     /// Flushes did not bear the durability class out.
     undurable: bool,
+    /// What was asked has no answer: nothing held, the generator was the limit, or too many blocks were void.
+    unanswered: bool,
     /// Cells that are void or client-bound: what `--strict` looks at.
     doubtful: u64,
     /// CPU of metadata services beside their brokers.
     companion_cpu_ns: u64,
+    kept: Vec<kept::Topic>,
     live: &'a mut dyn Live,
 }
 
@@ -130,8 +144,10 @@ impl<'a> Session<'a> {
             unverified: false,
             broken: false,
             undurable: false,
+            unanswered: false,
             doubtful: 0,
             companion_cpu_ns: 0,
+            kept: Vec::new(),
             live,
         })
     }
@@ -205,6 +221,9 @@ impl<'a> Session<'a> {
         let free = super::environment::free_bytes(&self.data_directory).unwrap_or(u64::MAX);
         let bytes_max = CELL_BYTES_MAX.min(free / 2);
         cell.load.bytes_max = Some(cell.load.bytes_max.map_or(bytes_max, |own| own.min(bytes_max)));
+        let keep = self.settings.keep.is_some() && cell.role == Role::Sweep;
+        cell.load.topic.delete &= !keep;
+        let data_directory = self.data_directory.join(format!("broker-{}", self.position));
         let name = cell.subject.clone();
         let mut subject = self.start(kind, &name)?;
         let mut around = Surroundings {
@@ -217,10 +236,13 @@ impl<'a> Session<'a> {
         };
         let ran = block::run(&mut subject, &cell, self.position, &mut around);
         self.position += 1;
-        if let Some(text) = subject.stop() {
+        if let Some(text) = if keep { subject.stop_and_keep() } else { subject.stop() } {
             self.flag(text);
         }
         let ran = ran?;
+        if keep {
+            self.keep_topic(&cell, &ran, data_directory)?;
+        }
         if let (Some(flushes), Some(entry)) =
             (ran.window.device.flushes, self.run.subjects.iter_mut().find(|known| known.name == name))
         {
@@ -234,6 +256,31 @@ impl<'a> Session<'a> {
         ));
         self.run.blocks.push(ran.block);
         self.save()
+    }
+
+    /// Remembers what must be in a topic that stays.
+    fn keep_topic(
+        &mut self,
+        cell: &CellSpec,
+        ran: &block::Ran,
+        data_directory: PathBuf,
+    ) -> Result<(), Failure> {
+        self.kept.push(kept::Topic {
+            cell: cell.id.clone(),
+            name: ran.topic.clone(),
+            partitions: cell.load.topic.partitions,
+            data_directory: std::path::absolute(&data_directory).unwrap_or(data_directory),
+            acknowledged: ran.outcome.ledger.acknowledged(),
+        });
+        let kept = Kept {
+            subject: self.settings.keep.clone().unwrap_or_default(),
+            overrides: self.settings.overrides.clone(),
+            durability: self.settings.durability.to_string(),
+            seed: cell.load.seed,
+            topics: self.kept.clone(),
+        };
+        kept.write(self.opened().path())
+            .map_err(|error| Failure { exit: Exit::NotValid, text: format!("kept.json: {error}") })
     }
 
     /// Runs a cell's blocks and writes the run down; a failed block keeps the blocks before it.
@@ -323,6 +370,63 @@ impl<'a> Session<'a> {
             .map_err(|error| Failure { exit: Exit::NotValid, text: error.to_string() })
     }
 
+    /// What a stock client reaches at a cell's shape, where that was asked for. It is a sentence beside our figures and none
+    /// of them; where it cannot be had, a flag says why.
+    fn second_opinion(&mut self, kind: &Kind, cell: &CellSpec) -> Result<(), Failure> {
+        let Some(client) = self.settings.client.filter(|_| !interrupt::requested()) else { return Ok(()) };
+        self.live.step(&format!("second opinion by {}: {}", client.name(), cell.id));
+        let mut subject = self.start(kind, &cell.subject.clone())?;
+        let topic = format!("{}-{}-{}", cell.id, client.name(), self.position);
+        self.position += 1;
+        let written = Client::connect(subject.address(), Duration::from_secs(60))
+            .and_then(|mut asked| asked.create_topics(&[(topic.clone(), cell.load.topic.partitions)]))
+            .map_err(|error| error.to_string())
+            .and_then(|()| {
+                let (cores, folder) = (&self.settings.cores.load, &self.data_directory);
+                client.write(subject.address(), &topic, cell, cores, folder)
+            });
+        let crashed = subject.crashed();
+        subject.stop();
+        if let Some(text) = crashed {
+            return Err(block::BlockError::Crashed(text).into());
+        }
+        match written {
+            Ok(rate) => {
+                let ours = self.run.cells.iter().find(|known| known.id == cell.id);
+                let ours = ours
+                    .and_then(|known| known.records_per_s)
+                    .map_or(String::new(), |ours| format!("; our generator {} records/s", figures::si(ours)));
+                let opinion = format!(
+                    "second opinion on {}: {} writes {} records/s{ours}",
+                    cell.id,
+                    client.name(),
+                    figures::si(rate)
+                );
+                self.run.verdicts.push(opinion);
+            }
+            Err(why) => self.flag(format!("no second opinion by {}: {why}", client.name())),
+        }
+        Ok(())
+    }
+
+    /// A cell once more under perf, where that was asked for. What keeps it from running is a flag, not a failure.
+    fn profile_pass(&mut self, kind: &Kind, cell: &CellSpec) -> Result<(), Failure> {
+        if !self.settings.profile || interrupt::requested() {
+            return Ok(());
+        }
+        self.live.step(&format!("profiling: {}", cell.id));
+        let mut subject = self.start(kind, &cell.subject.clone())?;
+        let folder = self.opened().path().join("profile");
+        let drawn = block::profile(&mut subject, cell, self.position, &folder);
+        self.position += 1;
+        subject.stop();
+        match drawn? {
+            Ok(picture) => self.live.note(&format!("profile of {}: {}", cell.id, picture.display())),
+            Err(why) => self.flag(format!("no profile: {why}")),
+        }
+        Ok(())
+    }
+
     /// System calls and ring operations of a cell, in a short run of its own.
     fn counting_pass(
         &mut self,
@@ -396,7 +500,9 @@ impl<'a> Session<'a> {
         self.run.finished_at_utc = Some(figures::utc(SystemTime::now()));
         self.run.duration_s = Some(self.started.elapsed().as_secs_f64());
         self.live.step("writing the report");
-        if let Err(error) = fs::remove_dir_all(&self.data_directory) {
+        if self.kept.is_empty()
+            && let Err(error) = fs::remove_dir_all(&self.data_directory)
+        {
             self.flag(format!("{} could not be removed: {error}", self.data_directory.display()));
         }
         // The parent goes too if it is empty: it was made for this run, or nobody will miss it.

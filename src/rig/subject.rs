@@ -335,6 +335,11 @@ impl Subject {
         late
     }
 
+    /// Stops the process and leaves its data.
+    pub fn stop_and_keep(mut self) -> Option<String> {
+        self.end()
+    }
+
     fn end(&mut self) -> Option<String> {
         let name = &self.recipe.name;
         let late = self.child.take().and_then(|child| end(child, name));

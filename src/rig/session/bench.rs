@@ -107,6 +107,8 @@ impl Session<'_> {
         let collected = self.collect(&subject, &anchor)?;
         let cell = collected.against(roof(&anchor));
         self.keep(&collected, cell);
+        self.profile_pass(&subject, &saturation[0])?;
+        self.second_opinion(&subject, &saturation[0])?;
         self.limits(&saturation, "end", windows.limits_end);
         Ok(())
     }

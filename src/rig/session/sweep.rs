@@ -75,6 +75,10 @@ impl Session<'_> {
                 self.run.cells.push(cell);
             }
         }
+        if let Some(cell) = cells.first() {
+            self.profile_pass(&subject, cell)?;
+            self.second_opinion(&subject, cell)?;
+        }
         self.limits(&cells, "end", windows.limits_end);
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Session<'_> {
         match failure.map(|failure| failure.exit) {
             Some(exit) => exit,
             None if self.broken => Exit::SubjectFailed,
-            None if self.undurable || self.self_tests_failed() => Exit::NotValid,
+            None if self.undurable || self.unanswered || self.self_tests_failed() => Exit::NotValid,
             None if self.settings.strict && self.doubtful > 0 => Exit::NotValid,
             None if self.missed_slo => Exit::SloMissed,
             None => Exit::Done,
@@ -166,7 +166,7 @@ pub fn summary(cell: &Cell) -> String {
 }
 
 /// Mean plus and minus Student's t, 95 %; needs two blocks.
-fn interval95(values: &[f64]) -> Option<(f64, f64)> {
+pub fn interval95(values: &[f64]) -> Option<(f64, f64)> {
     const T: [f64; 30] = [
         12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
         2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048,
