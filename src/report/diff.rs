@@ -3,6 +3,8 @@
 //! In: two runs. Out: rows and their text. A difference is claimed only where the interval excludes 1 and a noise floor is
 //! known that it exceeds; without a floor the row says that the blocks are apart, and no more.
 
+use std::fmt::Write as _;
+
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::figures;
@@ -110,14 +112,18 @@ pub fn differing_machines(a: &Run, b: &Run) -> Option<String> {
     Some(if apart.is_empty() { "their fingerprints differ".to_owned() } else { apart.join(", ") })
 }
 
+/// The cell of `run` that asks the same.
+fn counterpart<'a>(cell: &Cell, run: &'a Run) -> Option<&'a Cell> {
+    let same =
+        |other: &&Cell| other.role == Role::Sweep && other.id == cell.id && other.loop_kind == cell.loop_kind;
+    run.cells.iter().find(same)
+}
+
 /// Every figure of every cell that both runs have at the same parameters.
 pub fn rows(a: &Run, b: &Run) -> Vec<Row> {
     let mut rows = Vec::new();
     for cell in a.cells.iter().filter(|cell| cell.role == Role::Sweep) {
-        let same = |other: &&Cell| {
-            other.role == Role::Sweep && other.id == cell.id && other.loop_kind == cell.loop_kind
-        };
-        let Some(other) = b.cells.iter().find(same) else { continue };
+        let Some(other) = counterpart(cell, b) else { continue };
         for metric in METRICS {
             // At a fixed rate the rate says nothing.
             if metric == "records_per_s" && cell.loop_kind == run::Loop::Open {
@@ -177,7 +183,15 @@ pub fn text(a: &Run, b: &Run, rows: &[Row]) -> String {
     }
     let mut out =
         format!("A  {}  {}\nB  {}  {}\n{table}\n", a.run_id, a.started_at_utc, b.run_id, b.started_at_utc);
-    if rows.is_empty() {
+    for cell in a.cells.iter().filter(|cell| cell.role == Role::Sweep && counterpart(cell, b).is_some()) {
+        for (name, run) in [("A", a), ("B", b)] {
+            let mut blocks = run.blocks.iter().filter(|block| block.cell == cell.id).peekable();
+            if blocks.peek().is_some() && blocks.all(|block| !block.void_reasons.is_empty()) {
+                let _ = writeln!(out, "{}: every block of {name} is void, so nothing is compared", cell.id);
+            }
+        }
+    }
+    if !a.cells.iter().any(|cell| cell.role == Role::Sweep && counterpart(cell, b).is_some()) {
         out.push_str("the two runs have no cell in common\n");
     }
     if rows.iter().any(|row| row.said() == Said::NoInterval) {
@@ -237,6 +251,10 @@ mod tests {
         let mut a = run_of(&[100.0, 1.0]);
         a.blocks[1].void_reasons.push("steal".to_owned());
         assert_eq!(rows(&a, &run_of(&[100.0]))[0].blocks, (1, 1));
+        a.blocks[0].void_reasons.push("steal".to_owned());
+        let other = run_of(&[100.0]);
+        let none = text(&other, &a, &rows(&other, &a));
+        assert!(none.contains("c: every block of B is void") && !none.contains("in common"), "{none}");
         let mut b = a.clone();
         a.environment.machine.kernel = Some("6.1".to_owned());
         b.environment.machine.kernel = Some("6.18".to_owned());

@@ -432,6 +432,14 @@ impl Options {
         if self.repeat == 0 {
             return Err(usage("--repeat 0: at least one block is needed".to_owned()));
         }
+        let extras = [("profile", self.profile), ("client", self.client.is_some()), ("keep", self.keep)];
+        if let Some((option, _)) = extras.iter().find(|(_, given)| *given)
+            && !["bench", "run", "sweep"].contains(&kind)
+        {
+            return Err(usage(format!(
+                "--{option}: bench, bench run and bench sweep have it, bench {kind} has not"
+            )));
+        }
         let subject: Kind = self.subject.parse().map_err(|text| usage(format!("--subject {text}")))?;
         let variants = (self.null != "none").then_some(&self.null);
         let own = if let Kind::NullBroker(variant) = &subject { Some(variant) } else { None };

@@ -21,8 +21,19 @@ const SHARES: [u32; 7] = [10, 25, 50, 75, 90, 95, 99];
 const CONFIRMATIONS: usize = 3;
 /// What must fail.
 const ABOVE: f64 = 1.05;
-/// How often a rate that did not hold a second time is lowered.
+/// How often a rate that did not hold a second time is lowered, first by this share of it, then by twice as much each time.
 const LOWERED_MAX: u32 = 4;
+const LOWER_BY: f64 = 0.03;
+/// How often a rate above which nothing failed is raised.
+const RAISED_MAX: u32 = 4;
+/// A block that did not hold while something else disturbed it is tried again, so often in all.
+const TRIES_MAX: u32 = 3;
+
+/// What the blocks of a rate that held did, and those above it.
+struct Confirmed {
+    rates: Vec<f64>,
+    above: Vec<Option<Limit>>,
+}
 
 /// The cell at another rate, with the shape of its arrivals where that shape has one rate.
 fn at_rate(base: &CellSpec, id: String, records_per_s: f64) -> CellSpec {
@@ -108,28 +119,24 @@ impl Session<'_> {
             self.run.verdicts.push("no rate was sustained".to_owned());
             return Ok(None);
         };
-        for lowered in 0..=LOWERED_MAX {
-            let (mut rates, mut failed, mut above) = (Vec::new(), 0, Vec::new());
-            for turn in 0..CONFIRMATIONS {
-                let id = |name: &str| format!("{name}-{lowered}-{turn}");
-                let (limit, achieved) = self.try_rate(base, id("confirm"), rate)?;
-                let _ = writeln!(trace, "confirm {rate:.0} records/s: {}", limit.map_or("held", Limit::text));
-                failed += usize::from(limit.is_some());
-                rates.extend(achieved);
-                let (limit, _) = self.try_rate(base, id("above"), rate * ABOVE)?;
-                let _ = writeln!(
-                    trace,
-                    "above {:.0} records/s: {}",
-                    rate * ABOVE,
-                    limit.map_or("held", Limit::text)
-                );
-                above.push(limit);
-            }
-            if failed > 0 {
-                rate /= 1.03;
+        let (mut lowered, mut raised) = (0, 0);
+        loop {
+            let Some(Confirmed { rates, above }) = self.confirm(base, rate, lowered + raised, trace)? else {
+                if lowered == LOWERED_MAX {
+                    self.run.verdicts.push("no rate held three times in a row".to_owned());
+                    self.unanswered = true;
+                    return Ok(None);
+                }
+                // Further each time: a machine that has become slower is caught up with.
+                rate /= 1.0 + LOWER_BY * f64::from(1 << lowered);
+                lowered += 1;
+                continue;
+            };
+            let first = most_frequent(&above);
+            if first.is_none() && lowered == 0 && raised < RAISED_MAX {
+                (rate, raised) = (rate * ABOVE, raised + 1);
                 continue;
             }
-            let first = most_frequent(&above);
             let interval = verdict::interval95(&rates).map_or(String::new(), |(low, high)| {
                 format!(" [{}, {}]", figures::si(low), figures::si(high))
             });
@@ -146,12 +153,34 @@ impl Session<'_> {
             ));
             return Ok(Some((rate, first)));
         }
-        self.run.verdicts.push("no rate held three times in a row".to_owned());
-        self.unanswered = true;
-        Ok(None)
     }
 
-    /// One block that is not published.
+    /// Blocks at `rate` and above it in turn: the rates achieved, and what failed above. `None` once `rate` did not hold.
+    fn confirm(
+        &mut self,
+        base: &CellSpec,
+        rate: f64,
+        round: u32,
+        trace: &mut String,
+    ) -> Result<Option<Confirmed>, Failure> {
+        let (mut rates, mut above) = (Vec::new(), Vec::new());
+        for turn in 0..CONFIRMATIONS {
+            for (name, rate) in [("confirm", rate), ("above", rate * ABOVE)] {
+                let (limit, achieved) = self.try_rate(base, format!("{name}-{round}-{turn}"), rate)?;
+                let _ = writeln!(trace, "{name} {rate:.0} records/s: {}", limit.map_or("held", Limit::text));
+                if name == "above" {
+                    above.push(limit);
+                } else if limit.is_some() {
+                    return Ok(None);
+                } else {
+                    rates.extend(achieved);
+                }
+            }
+        }
+        Ok(Some(Confirmed { rates, above }))
+    }
+
+    /// One block that is not published: what kept it from holding, and the rate it achieved.
     fn try_rate(
         &mut self,
         base: &CellSpec,
@@ -159,18 +188,27 @@ impl Session<'_> {
         records_per_s: f64,
     ) -> Result<(Option<Limit>, Option<f64>), Failure> {
         let cell = at_rate(base, id, records_per_s);
-        let ceilings = self.ceilings();
-        let mut collected = Collected::new(&cell, self.settings.cores.broker.len()).below(ceilings);
-        let result = self.blocks(&self.settings.subject.clone(), &mut collected);
-        self.run.blocks.retain(|block| block.cell != cell.id);
-        result?;
-        if !collected.passed() {
-            self.unverified = true;
-            return Err(Failure { exit: Exit::VerificationFailed, text: "verification failed".to_owned() });
+        let mut tries = 1;
+        loop {
+            let mut collected =
+                Collected::new(&cell, self.settings.cores.broker.len()).below(self.ceilings());
+            let result = self.blocks(&self.settings.subject.clone(), &mut collected);
+            self.run.blocks.retain(|block| block.cell != cell.id);
+            result?;
+            if !collected.passed() {
+                self.unverified = true;
+                return Err(Failure {
+                    exit: Exit::VerificationFailed,
+                    text: "verification failed".to_owned(),
+                });
+            }
+            let missed = collected.against(None).flags.iter().any(|flag| flag.starts_with("SLO missed"));
+            let limit = collected.failed_first().or_else(|| missed.then_some(Limit::Slo));
+            if limit.is_none() || !collected.is_void() || tries == TRIES_MAX {
+                return Ok((limit, collected.rates().first().copied()));
+            }
+            tries += 1;
         }
-        let missed = collected.against(None).flags.iter().any(|flag| flag.starts_with("SLO missed"));
-        let limit = collected.failed_first().or_else(|| missed.then_some(Limit::Slo));
-        Ok((limit, collected.rates().first().copied()))
     }
 
     /// What disk and loopback could do at the start of this run.
