@@ -12,7 +12,10 @@ use crate::clock::Instant;
 use crate::config::FetchEngine;
 use crate::ids::Offset;
 use crate::io_thread::fetch_set::{self, FetchSet, Reading, Waiting};
-use crate::io_thread::{COLD_BYTES_MAX, Due, IoLoop, directory, epoch_error, partition_mut, token, tokens};
+use crate::io_thread::lookup::{self, InMemory, Missing};
+use crate::io_thread::{
+    COLD_BYTES_MAX, Due, IoLoop, LOOKUPS_MAX, directory, epoch_error, partition_mut, token, tokens,
+};
 use crate::log::{self, ReadError};
 use crate::reactor::{Disk, Engine, File, Operation};
 use crate::wire::batch;
@@ -145,14 +148,24 @@ impl IoLoop {
                 break;
             }
             let entry = set.entry_mut(number).clone();
-            let (part, is_cold) = self.read(
-                &entry,
-                number,
-                room,
-                bytes == 0 && waiting.at_least_one,
-                waiting.read_committed,
-                engine.disk(),
-            );
+            if entry.looking_up {
+                again.push(number);
+                continue;
+            }
+            let first = bytes == 0 && waiting.at_least_one;
+            let (part, is_cold) =
+                match self.read(&entry, number, room, first, waiting.read_committed, engine.disk()) {
+                    Ok(found) => found,
+                    Err(missing) => {
+                        set.look_up(number);
+                        let token = token(tokens::LOOK_UP, self.lookups.insert((id, number)));
+                        let Missing { file, position, length } = missing;
+                        engine.submit(token, Operation::Read { file, position, into: vec![0; length] });
+                        again.push(number);
+                        continue;
+                    }
+                };
+            set.entry_mut(number).lookups = 0;
             let length = part.records.length() as u64;
             bytes += length;
             urgent |= part.error != ErrorCode::None;
@@ -169,8 +182,9 @@ impl IoLoop {
                 parts.push((part, entry.slot, is_cold));
             }
         }
-        let enough = bytes >= waiting.min_bytes || urgent;
-        if !enough && !due {
+        let is_whole = set.looking_up == 0;
+        let enough = (bytes >= waiting.min_bytes || urgent) && (is_whole || !waiting.full);
+        if !(enough || due && is_whole) {
             for (part, _, _) in &parts {
                 set.flag(part.entry);
             }
@@ -232,7 +246,16 @@ impl IoLoop {
         true
     }
 
-    /// What one partition has for a reader: the place of whole batches, or why not.
+    pub(super) fn on_looked_up(&mut self, key: usize) {
+        let (id, entry) = self.lookups.remove(key);
+        if let Some(set) = self.sets.get_mut(&id) {
+            set.looked_up(entry);
+            self.wake(id);
+        }
+    }
+
+    /// What one partition has for a reader: the place of whole batches, or why not; and whether they are cold. An error is
+    /// the range that has to be in memory before that can be said.
     pub(super) fn read(
         &mut self,
         entry: &fetch_set::Entry,
@@ -241,7 +264,9 @@ impl IoLoop {
         first: bool,
         read_committed: bool,
         disk: &dyn Disk,
-    ) -> (FetchedPart, bool) {
+    ) -> Result<(FetchedPart, bool), Missing> {
+        let in_memory = InMemory(disk);
+        let search: &dyn Disk = if entry.lookups < LOOKUPS_MAX { &in_memory } else { disk };
         let mut cold = false;
         let mut part = FetchedPart {
             entry: number,
@@ -254,15 +279,15 @@ impl IoLoop {
         };
         let Some(partition) = partition_mut(&mut self.partitions, entry.slot) else {
             part.error = ErrorCode::UnknownTopicOrPartition;
-            return (part, false);
+            return Ok((part, false));
         };
         if let Some(error) = epoch_error(entry.leader_epoch, partition.leader_epoch) {
             part.error = error;
-            return (part, false);
+            return Ok((part, false));
         }
         if partition.log.has_failed() {
             part.error = ErrorCode::KafkaStorageError;
-            return (part, false);
+            return Ok((part, false));
         }
         let log = &mut partition.log;
         part.high_watermark = log.high_watermark();
@@ -270,25 +295,25 @@ impl IoLoop {
         part.log_start_offset = log.start_offset();
         if entry.offset < log.start_offset() || entry.offset > log.end_offset() {
             part.error = ErrorCode::OffsetOutOfRange;
-            return (part, false);
+            return Ok((part, false));
         }
         if entry.max_bytes < 0 {
             part.error = ErrorCode::UnknownServerError;
-            return (part, false);
+            return Ok((part, false));
         }
         let limit = if read_committed { part.last_stable_offset } else { part.high_watermark };
         if read_committed {
             part.aborted = Some(Vec::new());
         }
         if entry.offset >= limit {
-            return (part, false);
+            return Ok((part, false));
         }
         let max_bytes = u64::from(entry.max_bytes as u32).min(room) as u32;
         // Only the first partition with records may exceed the limit, by its first batch (KIP-74).
         let wanted = log::Read { offset: entry.offset, bytes_max: max_bytes, limit, at_least_one: first };
-        let found = log.read(disk, wanted).and_then(|place| {
+        let found = log.read(search, wanted).and_then(|place| {
             if read_committed && place.length > 0 {
-                let aborted = log.aborted_transactions(disk, entry.offset, limit)?;
+                let aborted = log.aborted_transactions(search, entry.offset, limit)?;
                 let of = |a: &log::transaction_index::AbortedTransaction| AbortedTransaction {
                     producer_id: a.producer_id,
                     first_offset: Offset(a.first_offset),
@@ -314,11 +339,14 @@ impl IoLoop {
             Ok(_) => {}
             Err(ReadError::OutOfRange { .. }) => part.error = ErrorCode::OffsetOutOfRange,
             Err(error) => {
+                if let Some(missing) = lookup::missing(&error) {
+                    return Err(missing.clone());
+                }
                 tracing::error!(topic = %partition.topic, partition = partition.number, offset = entry.offset.0, %error, "a read failed");
                 part.error = ErrorCode::KafkaStorageError;
             }
         }
-        (part, cold)
+        Ok((part, cold))
     }
 
     pub(super) fn start_cold_read(&mut self, read: ColdRead, length: u32, engine: &mut dyn Engine) {

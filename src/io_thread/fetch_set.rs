@@ -20,6 +20,10 @@ pub struct Entry {
     /// What the client was last told; -1 when nothing yet.
     pub told_high_watermark: Offset,
     pub told_log_start: Offset,
+    /// What it has is being looked up; nothing can be said of it until that is in memory.
+    pub looking_up: bool,
+    /// How often in a row something was missing.
+    pub lookups: u8,
     /// In `ready`.
     flagged: bool,
     pub live: bool,
@@ -61,6 +65,8 @@ pub struct FetchSet {
     ready: VecDeque<u32>,
     pub waiting: Option<Waiting>,
     pub reading: Option<Reading>,
+    /// Entries whose look-up is under way.
+    pub looking_up: usize,
     /// Queued to be looked at, this turn.
     pub woken: bool,
 }
@@ -93,6 +99,8 @@ impl FetchSet {
                 leader_epoch: -1,
                 told_high_watermark: Offset(-1),
                 told_log_start: Offset(-1),
+                looking_up: false,
+                lookups: 0,
                 flagged: false,
                 live: false,
             });
@@ -144,6 +152,25 @@ impl FetchSet {
     /// Number of flagged entries, ended ones included.
     pub fn flagged(&self) -> usize {
         self.ready.len()
+    }
+
+    /// The look-up of an entry has begun: it is left out until `looked_up`.
+    pub fn look_up(&mut self, number: u32) {
+        let entry = &mut self.entries[number as usize];
+        entry.lookups = entry.lookups.saturating_add(1);
+        if !std::mem::replace(&mut entry.looking_up, true) {
+            self.looking_up += 1;
+        }
+    }
+
+    /// What the look-up of an entry wanted is in memory, or cannot be read. The entry may have changed meanwhile.
+    pub fn looked_up(&mut self, number: u32) {
+        if let Some(entry) = self.entries.get_mut(number as usize)
+            && std::mem::take(&mut entry.looking_up)
+        {
+            self.looking_up -= 1;
+            self.flag(number);
+        }
     }
 
     /// Every live entry, with its slot.

@@ -33,6 +33,7 @@ mod fetch_set;
 mod flush;
 mod housekeeping;
 mod lists;
+mod lookup;
 pub mod order;
 mod partition;
 mod produce;
@@ -56,10 +57,13 @@ pub mod tokens {
     pub const COLD_READ: u8 = 17;
     pub const WRITE_OUT: u8 = 18;
     pub const LOAD: u8 = 19;
+    pub const LOOK_UP: u8 = 20;
 }
 
 /// A cold range is read in one piece up to this long; a longer one is cut, as a fetch may be.
 const COLD_BYTES_MAX: u32 = 1 << 20;
+/// A read whose look-up has been kept waiting this often in a row waits in its turn: memory is too short for more patience.
+const LOOKUPS_MAX: u8 = 16;
 /// Up to this many files of a round are flushed one by one.
 const FLUSH_FILES_MAX: usize = 8;
 
@@ -92,6 +96,8 @@ pub struct IoLoop {
     waits: u64,
     due: BinaryHeap<Reverse<(Instant, Due)>>,
     cold_reads: slab::Slab<ColdRead>,
+    /// Entries of fetch sets whose look-up is under way.
+    lookups: slab::Slab<(FetchSetId, u32)>,
     /// At most one per directory.
     rounds: slab::Slab<FlushRound>,
     /// Partitions that want a flush and are in no round.
@@ -135,6 +141,7 @@ impl IoLoop {
             waits: 0,
             due: BinaryHeap::new(),
             cold_reads: slab::Slab::new(),
+            lookups: slab::Slab::new(),
             rounds: slab::Slab::new(),
             flush_queue: Vec::new(),
             outcomes: Vec::new(),
@@ -295,6 +302,8 @@ impl IoLoop {
             Done::Read { into, result } if kind == tokens::COLD_READ => {
                 self.on_cold_read(key as usize, into, result, engine)
             }
+            // Found or not, the next look tells.
+            Done::Read { .. } if kind == tokens::LOOK_UP => self.on_looked_up(key as usize),
             Done::Read { into, result } if kind == tokens::LOAD => {
                 self.on_load_read(key as u32, &into, result, engine);
             }

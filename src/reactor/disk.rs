@@ -106,6 +106,11 @@ pub trait Disk: Send + Sync {
     /// One positional read; 0 at the end of the file, the count may be short.
     fn read_at(&self, file: &File, position: u64, into: &mut [u8]) -> io::Result<usize>;
     /// Cuts or extends the file.
+    /// As `read_at`, without waiting for the disk: `WouldBlock` when the start of the range is not in memory. A file system
+    /// that cannot tell reads.
+    fn read_resident_at(&self, file: &File, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.read_at(file, position, into)
+    }
     fn truncate(&self, file: &File, length: u64) -> io::Result<()>;
     /// Reserves blocks without changing the file's length. `Unsupported` where the file system cannot.
     fn allocate(&self, file: &File, position: u64, length: u64) -> io::Result<()>;
@@ -273,6 +278,13 @@ impl Disk for OsDisk {
         let count =
             unsafe { libc::pread(file.raw(), into.as_mut_ptr().cast(), into.len(), position as libc::off_t) };
         check(count as i64).map(|count| count as usize)
+    }
+
+    fn read_resident_at(&self, file: &File, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        match super::direct::read_resident(file, position, into) {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => self.read_at(file, position, into),
+            result => result,
+        }
     }
 
     fn truncate(&self, file: &File, length: u64) -> io::Result<()> {

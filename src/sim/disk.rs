@@ -15,6 +15,7 @@ use crate::reactor::{Disk, File, OpenMode};
 
 /// A device writes a sector whole or not at all.
 const SECTOR_BYTES: usize = 512;
+const PAGE_BYTES: u64 = 4096;
 /// Linux's number for an error of the device.
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -53,6 +54,10 @@ struct State {
     fault: Option<(u64, Fault)>,
     stopped: bool,
     short_counts: bool,
+    cold: bool,
+    missing: u64,
+    /// Pages that have been read, by inode.
+    in_memory: BTreeSet<(usize, u64)>,
     free_bytes: Option<u64>,
     now_ms: i64,
 }
@@ -180,6 +185,9 @@ impl SimDisk {
             fault: None,
             stopped: false,
             short_counts: false,
+            cold: false,
+            missing: 0,
+            in_memory: BTreeSet::new(),
             free_bytes: None,
             now_ms: 0,
         };
@@ -203,6 +211,16 @@ impl SimDisk {
     /// Whether the planned fault has happened.
     pub fn has_failed(&self) -> bool {
         self.state().fault.is_none()
+    }
+
+    /// Half of what was not read yet is not in memory.
+    pub fn set_cold(&self, cold: bool) {
+        self.state().cold = cold;
+    }
+
+    /// How often something asked for from memory was not there.
+    pub fn missing(&self) -> u64 {
+        self.state().missing
     }
 
     /// Reads and writes come back short, down to one byte.
@@ -441,9 +459,22 @@ impl Disk for SimDisk {
         let length = state.inodes[number].cached.len();
         let there = length.saturating_sub(position as usize).min(into.len());
         let count = state.shorten(there);
+        let pages = position / PAGE_BYTES..(position + count as u64).div_ceil(PAGE_BYTES);
+        state.in_memory.extend(pages.map(|page| (number, page)));
         let from = position as usize;
         into[..count].copy_from_slice(&state.inodes[number].cached[from.min(length)..][..count]);
         Ok(count)
+    }
+
+    fn read_resident_at(&self, file: &File, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        let is_there = {
+            let mut state = self.state();
+            let page = (state.number_of(file)?, position / PAGE_BYTES);
+            let is_there = !state.cold || state.in_memory.contains(&page) || state.random.coin();
+            state.missing += u64::from(!is_there);
+            is_there
+        };
+        if is_there { self.read_at(file, position, into) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
     fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
