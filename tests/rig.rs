@@ -351,7 +351,6 @@ fn a_competitor_on_either_core_makes_the_block_void_and_never_a_slow_broker() {
 }
 
 #[test]
-#[ignore = "on cores of its own the slow generator's lag is counted as polling: the reading is wrong, and known to be"]
 fn a_generator_that_is_too_slow_is_found_out_and_the_broker_is_not_blamed() {
     let _alone = alone();
     three_times("slow generator", || {

@@ -216,6 +216,13 @@ impl Generator {
         let available = self.workers.checked_mul(window_ns).filter(|ns| *ns > 0)?;
         Some(self.cpu_ns?.saturating_sub(self.spin_ns) as f64 / available as f64)
     }
+
+    /// The same of the time in which the workers had their cores: a generator that is kept from its core is not idle.
+    pub fn busy_ratio_of_own_time(&self, window_ns: u64) -> Option<f64> {
+        let window_ns = self.workers.checked_mul(window_ns)?;
+        let own_ns = window_ns.saturating_sub(self.core_wait_ns.unwrap_or(0));
+        Some(self.cpu_ns?.saturating_sub(self.spin_ns) as f64 / own_ns.max(window_ns / 100).max(1) as f64)
+    }
 }
 
 /// What verification found. Counts are records.
@@ -342,6 +349,9 @@ mod tests {
     fn polling_is_not_work() {
         let generator = Generator { workers: 2, cpu_ns: Some(1_500), spin_ns: 500, ..Generator::default() };
         assert_eq!(generator.busy_ratio(1_000), Some(0.5));
+        assert_eq!(generator.busy_ratio_of_own_time(1_000), Some(0.5));
+        let kept_away = Generator { core_wait_ns: Some(1_000), ..generator.clone() };
+        assert_eq!(kept_away.busy_ratio_of_own_time(1_000), Some(1.0));
         assert_eq!(Generator { cpu_ns: None, ..generator }.busy_ratio(1_000), None);
     }
 }

@@ -34,6 +34,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const WAITING_MAX_NS: u64 = 10 * SECOND_NS;
 /// After an error of a fetch.
 const RETRY_NS: u64 = 20_000_000;
+/// One look at the clock while polling takes well below a microsecond.
+const SPIN_STEP_NS_MAX: u64 = 20_000;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// What all workers and the thread that started them share.
@@ -356,9 +358,13 @@ impl<'a> Worker<'a> {
                 for _ in 0..16 {
                     std::hint::spin_loop();
                 }
-                last = self.engine.now().since(self.start).as_nanos() as u64;
+                let now_ns = self.engine.now().since(self.start).as_nanos() as u64;
+                // In a longer step something else had the core: no CPU of ours was spent on it.
+                if now_ns - last < SPIN_STEP_NS_MAX {
+                    self.spin_ns += now_ns - last;
+                }
+                last = now_ns;
             }
-            self.spin_ns += last - now_ns;
             return Wait::Poll;
         }
         Wait::Until(at(until))

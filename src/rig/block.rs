@@ -28,6 +28,8 @@ const OWN_LAG_NS_FREE: u64 = 1_000_000;
 /// the percentile speaks of the generator. Beside a response of 60 ms, 3 ms of lag change nothing that is said about
 /// the broker, and to drop the block would be to drop it for being slow.
 const OWN_LAG_SHARE_MAX: f64 = 0.1;
+/// Of the generator's time in an open loop, polling aside: above it, response times are its own.
+const BUSY_RATIO_MAX: f64 = 0.95;
 const STEAL_RATIO_MAX: f64 = 0.01;
 /// Cores used by processes that are neither subject nor generator.
 const STRANGERS_CORES_MAX: f64 = 0.05;
@@ -497,7 +499,14 @@ fn void_reasons(window: &Window, clock_step: Duration, outcome: &Outcome) -> Vec
     if clock_step > CLOCK_STEP_MAX {
         reasons.push(format!("the clock was set ({} ms)", clock_step.as_millis()));
     }
-    reasons.extend(late(&outcome.own_lag, &outcome.produce_response, outcome.generator.core_wait_ns));
+    let late = late(&outcome.own_lag, &outcome.produce_response, outcome.generator.core_wait_ns);
+    // Its answers lie unread while it works: then even its full in-flight window, and the lag behind it, is its own.
+    reasons.extend(late.or_else(|| {
+        let busy = outcome.generator.busy_ratio_of_own_time(outcome.window_ns)?;
+        let open = !outcome.produce_response.is_empty();
+        (open && busy > BUSY_RATIO_MAX)
+            .then(|| format!("the generator was late: it worked {:.0} % of its time", busy.min(1.0) * 100.0))
+    }));
     reasons
 }
 
