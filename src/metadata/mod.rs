@@ -15,6 +15,7 @@
 //! | `reconcile` | what a start makes of the state and the directories it finds |
 //! | `replicas` | the trait through which IO threads are asked to open, remove and reconfigure replicas |
 //! | `topic_name` | which names are legal, which collide, which are Kafka's own |
+//! | `zookeeper` | the store of clusters |
 
 pub mod embedded;
 pub mod fresh_id;
@@ -25,6 +26,7 @@ pub mod replicas;
 pub mod state;
 pub mod store;
 pub mod topic_name;
+pub mod zookeeper;
 
 pub use image::{Broker, Cluster, Difference, Endpoint, Image, Partition, SharedImage, Topic};
 pub use replicas::{NewReplica, Replicas};
