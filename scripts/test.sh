@@ -65,6 +65,7 @@ counted() {
 packages=()
 command -v kcat >/dev/null || packages+=(kcat)
 command -v chromium >/dev/null || packages+=(chromium)
+[ -e /usr/share/java/zookeeper.jar ] || packages+=(libzookeeper-java)
 if [ ${#packages[@]} != 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing ${packages[*]}"

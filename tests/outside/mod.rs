@@ -13,6 +13,7 @@ pub mod group;
 pub mod java;
 pub mod process;
 pub mod sandbox;
+pub mod zookeeper;
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -61,8 +61,13 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// No connection; `why` is the last failure.
-    Connecting { why: String },
-    Connected { session: i64, timeout: Duration },
+    Connecting {
+        why: String,
+    },
+    Connected {
+        session: i64,
+        timeout: Duration,
+    },
     Closed,
 }
 
@@ -323,7 +328,11 @@ impl Session {
     /// True when the server took the session; false when it has expired, and the next connection asks for a new one.
     fn settle(&mut self, server: &str, welcome: Welcome) -> bool {
         if welcome.timeout_ms <= 0 {
-            tracing::error!(server, session = format_args!("{:#x}", self.id), "the session with ZooKeeper has expired");
+            tracing::error!(
+                server,
+                session = format_args!("{:#x}", self.id),
+                "the session with ZooKeeper has expired"
+            );
             self.id = 0;
             self.password = vec![0; 16];
             self.watches = Watches::default();
@@ -470,9 +479,10 @@ async fn greet(server: &str, hello: Vec<u8>) -> io::Result<(TcpStream, Welcome)>
     stream.set_nodelay(true)?;
     stream.write_all(&hello).await?;
     let length = stream.read_u32().await.map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            io::Error::new(error.kind(), "it closed the connection: it has no quorum, or it is behind what we saw")
-        }
+        io::ErrorKind::UnexpectedEof => io::Error::new(
+            error.kind(),
+            "it closed the connection: it has no quorum, or it is behind what we saw",
+        ),
         _ => error,
     })?;
     if length > 1024 {
