@@ -37,6 +37,7 @@ pub mod checksum;
 pub mod clock;
 pub mod config;
 pub mod control_thread;
+pub mod controller;
 pub mod group;
 pub mod ids;
 pub mod io_thread;
