@@ -443,13 +443,13 @@ mod tests {
     fn a_create_is_laid_out_as_zookeeper_reads_it() {
         let create = Operation::Create { path: "/a".into(), data: None, mode: Mode::Ephemeral };
         let frame = encode(7, &Request::One(create));
-        let mut wanted = vec![0, 0, 0, 53, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, b'/', b'a'];
+        let mut wanted = vec![0, 0, 0, 49, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, b'/', b'a'];
         wanted.extend([255, 255, 255, 255, 0, 0, 0, 1, 0, 0, 0, 31, 0, 0, 0, 5]);
         wanted.extend(b"world");
         wanted.extend([0, 0, 0, 6]);
         wanted.extend(b"anyone");
         wanted.extend([0, 0, 0, 1]);
-        assert_eq!(frame.len() - 4, 53);
+        assert_eq!(frame.len() - 4, 49);
         assert_eq!(frame, wanted);
     }
 
