@@ -150,6 +150,10 @@ impl<'a> Reader<'a> {
         Ok(i64::from_be_bytes(self.array()?))
     }
 
+    pub fn f64(&mut self) -> Result<f64, DecodeError> {
+        Ok(f64::from_be_bytes(self.array()?))
+    }
+
     /// Unsigned LEB128 of at most 5 bytes.
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
         let mut value = 0u32;
@@ -335,7 +339,7 @@ macro_rules! fixed_width {
         }
     )+};
 }
-fixed_width!(i8, i8; i16, i16; i32, i32; i64, i64);
+fixed_width!(i8, i8; i16, i16; i32, i32; i64, i64; f64, f64);
 
 impl<'a> Field<'a> for bool {
     fn encoded_min(_: Version) -> usize {
@@ -410,6 +414,22 @@ macro_rules! text {
     )+};
 }
 text!(&'a str, Cow<'a, str>);
+
+impl<'a> Field<'a> for &'a [u8] {
+    fn encoded_min(v: Version) -> usize {
+        array_min(v)
+    }
+    fn read(r: &mut Reader<'a>, v: Version, _: bool) -> Result<Self, DecodeError> {
+        match Option::<&'a [u8]>::read(r, v, true)? {
+            Some(bytes) => Ok(bytes),
+            None => Err(r.error("null in bytes that may not be null")),
+        }
+    }
+    fn write<S: Sink>(&self, s: &mut S, v: Version, _: bool) {
+        put_length(s, v, false, Some(self.len()));
+        s.put(self);
+    }
+}
 
 impl<'a> Field<'a> for Option<&'a [u8]> {
     fn encoded_min(v: Version) -> usize {

@@ -10,26 +10,56 @@ use ringdaw::wire::compression::{Codec, Decompressor, compress};
 use ringdaw::wire::frame::{self, Front, Splitter};
 use ringdaw::wire::header::RequestHeader;
 use ringdaw::wire::message::Message;
+use ringdaw::wire::message::alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
+use ringdaw::wire::message::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
+use ringdaw::wire::message::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
+};
+use ringdaw::wire::message::alter_user_scram_credentials::{
+    AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse,
+};
 use ringdaw::wire::message::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use ringdaw::wire::message::create_acls::{CreateAclsRequest, CreateAclsResponse};
 use ringdaw::wire::message::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use ringdaw::wire::message::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+use ringdaw::wire::message::delete_acls::{DeleteAclsRequest, DeleteAclsResponse};
 use ringdaw::wire::message::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use ringdaw::wire::message::delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
 use ringdaw::wire::message::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use ringdaw::wire::message::describe_acls::{DescribeAclsRequest, DescribeAclsResponse};
+use ringdaw::wire::message::describe_client_quotas::{
+    DescribeClientQuotasRequest, DescribeClientQuotasResponse,
+};
 use ringdaw::wire::message::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 use ringdaw::wire::message::describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
 use ringdaw::wire::message::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
+use ringdaw::wire::message::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use ringdaw::wire::message::describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
+use ringdaw::wire::message::describe_user_scram_credentials::{
+    DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
+};
+use ringdaw::wire::message::elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
 use ringdaw::wire::message::fetch::{FetchRequest, FetchResponse};
 use ringdaw::wire::message::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 use ringdaw::wire::message::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use ringdaw::wire::message::incremental_alter_configs::{
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
 use ringdaw::wire::message::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ringdaw::wire::message::join_group::{JoinGroupRequest, JoinGroupResponse};
 use ringdaw::wire::message::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
 use ringdaw::wire::message::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use ringdaw::wire::message::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+use ringdaw::wire::message::list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+};
 use ringdaw::wire::message::metadata::{MetadataRequest, MetadataResponse};
 use ringdaw::wire::message::offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
 use ringdaw::wire::message::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
 use ringdaw::wire::message::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+use ringdaw::wire::message::offset_for_leader_epoch::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+};
 use ringdaw::wire::message::produce::{ProduceRequest, ProduceResponse};
 use ringdaw::wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use ringdaw::wire::primitive::{DecodeError, Reader};
@@ -69,6 +99,32 @@ macro_rules! each_api {
             ApiKey::ListGroups => $with!(ListGroupsRequest, ListGroupsResponse),
             ApiKey::DeleteGroups => $with!(DeleteGroupsRequest, DeleteGroupsResponse),
             ApiKey::OffsetDelete => $with!(OffsetDeleteRequest, OffsetDeleteResponse),
+            ApiKey::DeleteRecords => $with!(DeleteRecordsRequest, DeleteRecordsResponse),
+            ApiKey::OffsetForLeaderEpoch => $with!(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse),
+            ApiKey::DescribeAcls => $with!(DescribeAclsRequest, DescribeAclsResponse),
+            ApiKey::CreateAcls => $with!(CreateAclsRequest, CreateAclsResponse),
+            ApiKey::DeleteAcls => $with!(DeleteAclsRequest, DeleteAclsResponse),
+            ApiKey::AlterConfigs => $with!(AlterConfigsRequest, AlterConfigsResponse),
+            ApiKey::DescribeLogDirs => $with!(DescribeLogDirsRequest, DescribeLogDirsResponse),
+            ApiKey::ElectLeaders => $with!(ElectLeadersRequest, ElectLeadersResponse),
+            ApiKey::IncrementalAlterConfigs => {
+                $with!(IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse)
+            }
+            ApiKey::AlterPartitionReassignments => {
+                $with!(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse)
+            }
+            ApiKey::ListPartitionReassignments => {
+                $with!(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse)
+            }
+            ApiKey::DescribeClientQuotas => $with!(DescribeClientQuotasRequest, DescribeClientQuotasResponse),
+            ApiKey::AlterClientQuotas => $with!(AlterClientQuotasRequest, AlterClientQuotasResponse),
+            ApiKey::DescribeUserScramCredentials => {
+                $with!(DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse)
+            }
+            ApiKey::AlterUserScramCredentials => {
+                $with!(AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse)
+            }
+            ApiKey::DescribeProducers => $with!(DescribeProducersRequest, DescribeProducersResponse),
             _ => return None,
         })
     };

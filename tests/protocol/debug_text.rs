@@ -74,6 +74,9 @@ impl<'a> Parser<'a> {
             ("true", _) => Value::Bool(true),
             ("false", _) => Value::Bool(false),
             (_, Ok(number)) => Value::Number(Number::from(number)),
+            (float, Err(_)) if float.contains('.') && float.parse::<f64>().is_ok() => {
+                Value::from(float.parse::<f64>().expect("just tried"))
+            }
             (bare, Err(_)) => Value::String(bare.to_owned()),
         }
     }

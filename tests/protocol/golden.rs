@@ -106,6 +106,11 @@ fn compare(java: &Value, ours: &Value, place: &str, compared: &mut usize) {
                 compare(value, ours, &format!("{place}.{field}"), compared);
             }
         }
+        // Java shows bytes as base64.
+        (Value::String(java), Value::Array(ours)) => {
+            let ours: Vec<u8> = ours.iter().map(|byte| byte.as_u64().expect("a byte") as u8).collect();
+            assert_eq!(java, &base64::engine::general_purpose::STANDARD.encode(ours), "{place}");
+        }
         (Value::Array(java), Value::Array(ours)) => {
             assert_eq!(java.len(), ours.len(), "{place}");
             for (at, (java, ours)) in java.iter().zip(ours).enumerate() {

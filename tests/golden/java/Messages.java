@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.BinaryNode;
 import com.fasterxml.jackson.databind.node.BooleanNode;
+import com.fasterxml.jackson.databind.node.DoubleNode;
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.LongNode;
@@ -35,8 +36,8 @@ import org.apache.kafka.common.protocol.types.Schema;
 import org.apache.kafka.common.protocol.types.Type;
 
 public final class Messages {
-    private static final short[] KEYS = {
-        0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 32, 37, 42, 47, 60};
+    private static final short[] KEYS = {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 29, 30,
+        31, 32, 33, 35, 37, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 60, 61};
     private static final String[] CASES = {"default", "typical", "other", "least", "most", "random"};
 
     public static void main(String[] args) throws Exception {
@@ -159,6 +160,8 @@ public final class Messages {
             } else if (text.equals("INT64")) {
                 return new LongNode(least ? Long.MIN_VALUE : most ? Long.MAX_VALUE
                     : name.equals("random") ? random.nextLong() : random.nextInt(1_000_000_000));
+            } else if (text.equals("FLOAT64")) {
+                return new DoubleNode(least ? -9007199254740991.0 : most ? 9007199254740991.0 : random.nextInt(1 << 20) / 8.0);
             } else if (text.equals("UUID")) {
                 return new TextNode((least ? Uuid.ZERO_UUID : most ? new Uuid(-1, -1)
                     : new Uuid(random.nextLong(), random.nextLong())).toString());
