@@ -6,22 +6,38 @@
 use std::sync::Arc;
 
 use crate::api::{
-    api_versions, create_partitions, create_topics, delete_topics, describe_cluster, describe_configs,
-    find_coordinator, init_producer_id, metadata,
+    acls, api_versions, create_partitions, create_topics, delete_topics, describe_cluster, describe_configs,
+    elect_leaders, find_coordinator, init_producer_id, metadata, reassignments,
 };
 use crate::config::Config;
 use crate::metadata::Image;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::header::RequestHeader;
 use crate::wire::message::Message;
+use crate::wire::message::alter_client_quotas::AlterClientQuotasRequest;
+use crate::wire::message::alter_configs::AlterConfigsRequest;
+use crate::wire::message::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
+use crate::wire::message::alter_user_scram_credentials::AlterUserScramCredentialsRequest;
+use crate::wire::message::create_acls::CreateAclsRequest;
 use crate::wire::message::create_partitions::CreatePartitionsRequest;
 use crate::wire::message::create_topics::CreateTopicsRequest;
+use crate::wire::message::delete_acls::DeleteAclsRequest;
+use crate::wire::message::delete_records::DeleteRecordsRequest;
 use crate::wire::message::delete_topics::DeleteTopicsRequest;
+use crate::wire::message::describe_acls::DescribeAclsRequest;
+use crate::wire::message::describe_client_quotas::DescribeClientQuotasRequest;
 use crate::wire::message::describe_cluster::DescribeClusterRequest;
 use crate::wire::message::describe_configs::DescribeConfigsRequest;
+use crate::wire::message::describe_log_dirs::DescribeLogDirsRequest;
+use crate::wire::message::describe_producers::DescribeProducersRequest;
+use crate::wire::message::describe_user_scram_credentials::DescribeUserScramCredentialsRequest;
+use crate::wire::message::elect_leaders::ElectLeadersRequest;
 use crate::wire::message::find_coordinator::FindCoordinatorRequest;
+use crate::wire::message::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::message::init_producer_id::InitProducerIdRequest;
+use crate::wire::message::list_partition_reassignments::ListPartitionReassignmentsRequest;
 use crate::wire::message::metadata::MetadataRequest;
+use crate::wire::message::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::wire::primitive::{DecodeError, Reader};
 use crate::wire::version::{ApiKey, Support};
 
@@ -93,6 +109,22 @@ pub fn handles(key: ApiKey) -> bool {
             | ApiKey::DescribeConfigs
             | ApiKey::CreatePartitions
             | ApiKey::DescribeCluster
+            | ApiKey::DeleteRecords
+            | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeAcls
+            | ApiKey::CreateAcls
+            | ApiKey::DeleteAcls
+            | ApiKey::AlterConfigs
+            | ApiKey::DescribeLogDirs
+            | ApiKey::ElectLeaders
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::AlterPartitionReassignments
+            | ApiKey::ListPartitionReassignments
+            | ApiKey::DescribeClientQuotas
+            | ApiKey::AlterClientQuotas
+            | ApiKey::DescribeUserScramCredentials
+            | ApiKey::AlterUserScramCredentials
+            | ApiKey::DescribeProducers
     )
 }
 
@@ -163,13 +195,104 @@ pub fn handle<'a>(
             bounded(r, request.topics.len())?;
             later(r.since(start))
         }
+        ApiKey::DeleteRecords => {
+            let request = DeleteRecordsRequest::decode(r, version)?;
+            bounded(r, request.topics.iter().map(|topic| 1 + topic.partitions.len()).sum())?;
+            later(r.since(start))
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            let request = OffsetForLeaderEpochRequest::decode(r, version)?;
+            bounded(r, request.topics.iter().map(|topic| 1 + topic.partitions.len()).sum())?;
+            later(r.since(start))
+        }
+        ApiKey::DescribeProducers => {
+            let request = DescribeProducersRequest::decode(r, version)?;
+            bounded(r, request.topics.iter().map(|topic| 1 + topic.partition_indexes.len()).sum())?;
+            later(r.since(start))
+        }
+        ApiKey::DescribeLogDirs => {
+            let request = DescribeLogDirsRequest::decode(r, version)?;
+            bounded(
+                r,
+                request
+                    .topics
+                    .as_ref()
+                    .map_or(0, |topics| topics.iter().map(|t| 1 + t.partitions.len()).sum()),
+            )?;
+            later(r.since(start))
+        }
+        ApiKey::AlterConfigs => {
+            let request = AlterConfigsRequest::decode(r, version)?;
+            bounded(r, request.resources.iter().map(|resource| 1 + resource.configs.len()).sum())?;
+            later(r.since(start))
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let request = IncrementalAlterConfigsRequest::decode(r, version)?;
+            bounded(r, request.resources.iter().map(|resource| 1 + resource.configs.len()).sum())?;
+            later(r.since(start))
+        }
+        ApiKey::DescribeClientQuotas => {
+            let request = DescribeClientQuotasRequest::decode(r, version)?;
+            bounded(r, request.components.len())?;
+            later(r.since(start))
+        }
+        ApiKey::AlterClientQuotas => {
+            let request = AlterClientQuotasRequest::decode(r, version)?;
+            bounded(r, request.entries.iter().map(|entry| entry.entity.len() + entry.ops.len()).sum())?;
+            later(r.since(start))
+        }
+        ApiKey::DescribeUserScramCredentials => {
+            let request = DescribeUserScramCredentialsRequest::decode(r, version)?;
+            bounded(r, request.users.as_ref().map_or(0, |users| users.len()))?;
+            later(r.since(start))
+        }
+        ApiKey::AlterUserScramCredentials => {
+            let request = AlterUserScramCredentialsRequest::decode(r, version)?;
+            bounded(r, request.deletions.len() + request.upsertions.len())?;
+            later(r.since(start))
+        }
+        ApiKey::DescribeAcls => {
+            DescribeAclsRequest::decode(r, version)?;
+            Handled::Now(acls::describe(version))
+        }
+        ApiKey::CreateAcls => {
+            let request = CreateAclsRequest::decode(r, version)?;
+            bounded(r, request.creations.len())?;
+            Handled::Now(acls::create(&request, version))
+        }
+        ApiKey::DeleteAcls => {
+            let request = DeleteAclsRequest::decode(r, version)?;
+            bounded(r, request.filters.len())?;
+            Handled::Now(acls::delete(&request, version))
+        }
+        ApiKey::ElectLeaders => {
+            let request = ElectLeadersRequest::decode(r, version)?;
+            bounded(
+                r,
+                request
+                    .topic_partitions
+                    .as_ref()
+                    .map_or(0, |topics| topics.iter().map(|t| 1 + t.partitions.len()).sum()),
+            )?;
+            Handled::Now(elect_leaders::respond(ctx, &request, version))
+        }
+        ApiKey::AlterPartitionReassignments => {
+            let request = AlterPartitionReassignmentsRequest::decode(r, version)?;
+            bounded(r, request.topics.iter().map(|topic| 1 + topic.partitions.len()).sum())?;
+            Handled::Now(reassignments::alter(ctx, &request, version))
+        }
+        ApiKey::ListPartitionReassignments => {
+            ListPartitionReassignmentsRequest::decode(r, version)?;
+            Handled::Now(reassignments::list(version))
+        }
         other => unreachable!("{other:?} is not one of the administrative APIs; `handles` says so"),
     })
 }
 
 impl Command {
-    /// Its answer when the control thread cannot take it: nothing was changed, and the client may try again.
-    pub fn refuse(&self, ctx: &Context<'_>) -> Vec<u8> {
+    /// Its answer when the control thread cannot take it: nothing was changed, and the client may try again. `None` where the
+    /// API has no such answer: the connection is closed.
+    pub fn refuse(&self, ctx: &Context<'_>) -> Option<Vec<u8>> {
         const WHY: &str = "too many requests that change metadata are waiting, or the broker is stopping";
         let refusal = Refusal::new(ErrorCode::RequestTimedOut, WHY);
         let (version, mut r) = (self.version, Reader::new(&self.body));
@@ -194,8 +317,8 @@ impl Command {
             ApiKey::InitProducerId => {
                 Ok(init_producer_id::respond(version, Err(ErrorCode::CoordinatorLoadInProgress)))
             }
-            other => unreachable!("{other:?} never becomes a command"),
+            _ => return None,
         };
-        answer.expect("the body was decoded before it became a command")
+        Some(answer.expect("the body was decoded before it became a command"))
     }
 }

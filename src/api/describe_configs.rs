@@ -59,8 +59,8 @@ fn describe(
                 None => Err(Refusal::plain(ErrorCode::UnknownTopicOrPartition)),
             }
         }
-        // The empty name means the defaults of all brokers that were set while running, and here are none.
-        BROKER if name.is_empty() => Ok(Vec::new()),
+        // The empty name means what all brokers were told while they ran.
+        BROKER if name.is_empty() => Ok(ctx.config.describe_of_all()),
         BROKER => {
             let this = ctx.image.cluster().this_broker;
             let invalid = |why: String| Err(Refusal::new(ErrorCode::InvalidRequest, why));

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use hashbrown::HashSet;
 use tokio::sync::oneshot;
 
@@ -22,9 +23,10 @@ use crate::io_thread::{CheckpointNote, DirectoryState};
 use crate::log::checkpoint::{self, Checkpoint};
 use crate::log::{Log, files};
 use crate::metadata::fresh_id::Random;
-use crate::metadata::{NewReplica, Replicas};
+use crate::metadata::{Answer, DirectoryFacts, NewReplica, Question, Replicas};
 use crate::reactor::mailbox::Sender;
 use crate::reactor::{Disk, OpenMode, OsDisk, direct};
+use crate::wire::error_code::ErrorCode;
 
 /// Where each served replica is, by topic and partition.
 pub type Homes = BTreeMap<(Arc<str>, i32), Home>;
@@ -56,7 +58,9 @@ enum Job {
 pub struct Background {
     jobs: mpsc::Sender<Job>,
     reactors: Arc<Vec<(ReactorId, DirectiveSender)>>,
-    config: Arc<Config>,
+    /// The broker's settings as they are now.
+    config: Arc<ArcSwap<Config>>,
+    directories: Arc<Vec<Arc<DirectoryState>>>,
 }
 
 /// Where an open replica is.
@@ -69,7 +73,7 @@ pub struct Known {
 
 struct Worker {
     disk: OsDisk,
-    config: Arc<Config>,
+    config: Arc<ArcSwap<Config>>,
     directories: Vec<Arc<DirectoryState>>,
     reactors: Arc<Vec<(ReactorId, DirectiveSender)>>,
     /// Open replicas by reactor and slot; slots are never reused.
@@ -126,6 +130,8 @@ impl Background {
         let reactors = Arc::new(reactors);
         let delay =
             Duration::from_millis(config.topic_defaults.file_delete_delay_ms.min(u64::from(u32::MAX)));
+        let config = Arc::new(ArcSwap::new(config));
+        let all_directories = Arc::new(directories.clone());
         let mut worker = Worker {
             disk: OsDisk,
             config: Arc::clone(&config),
@@ -144,7 +150,7 @@ impl Background {
         };
         let homes = worker.adopt(opened);
         std::thread::Builder::new().name("background".to_owned()).spawn(move || worker.run(&inbox))?;
-        Ok((Background { jobs, reactors, config }, homes))
+        Ok((Background { jobs, reactors, config, directories: all_directories }, homes))
     }
 
     /// Takes notes for the checkpoint files.
@@ -180,7 +186,7 @@ impl Replicas for Background {
 
     fn reconfigure(&self, replicas: Vec<Home>, config: Arc<TopicConfig>) -> oneshot::Receiver<()> {
         let (reply, receiver) = oneshot::channel();
-        let log = Arc::new(log_config(&self.config, &config));
+        let log = Arc::new(log_config(&self.config.load(), &config));
         let mut by_reactor: BTreeMap<ReactorId, Vec<u32>> = BTreeMap::new();
         for home in replicas {
             by_reactor.entry(home.reactor).or_default().push(home.slot);
@@ -201,6 +207,66 @@ impl Replicas for Background {
         }
         receiver
     }
+
+    fn follow_settings(&self, config: Arc<Config>) {
+        self.config.store(config);
+    }
+
+    fn ask(&self, questions: Vec<(Home, Question)>) -> oneshot::Receiver<Vec<Answer>> {
+        let (reply, receiver) = oneshot::channel();
+        // For each reactor the places of the answers, and what is asked.
+        type Share = (Vec<usize>, Vec<(u32, Question)>);
+        let mut by_reactor: BTreeMap<ReactorId, Share> = BTreeMap::new();
+        for (place, (home, question)) in questions.iter().enumerate() {
+            let (places, asked) = by_reactor.entry(home.reactor).or_default();
+            places.push(place);
+            asked.push((home.slot, *question));
+        }
+        let nobody = Answer::Refused(ErrorCode::UnknownTopicOrPartition);
+        let answers = Arc::new(Answers { all: Mutex::new(vec![nobody; questions.len()]) });
+        let together = Arc::clone(&answers);
+        let gather = Gather::new(by_reactor.len(), move || {
+            let all = std::mem::take(&mut *together.all.lock().unwrap_or_else(PoisonError::into_inner));
+            let _ = reply.send(all);
+        });
+        for (reactor, (places, questions)) in by_reactor {
+            let Some((_, sender)) = self.reactors.iter().find(|(id, _)| *id == reactor) else { continue };
+            let (gather, answers) = (Arc::clone(&gather), Arc::clone(&answers));
+            let done = Box::new(move |here: Vec<Answer>| {
+                let mut all = answers.all.lock().unwrap_or_else(PoisonError::into_inner);
+                for (place, answer) in places.into_iter().zip(here) {
+                    all[place] = answer;
+                }
+                drop(all);
+                gather.one();
+            });
+            direct_to(sender, Directive::Order(Order::Ask { questions, done }));
+        }
+        receiver
+    }
+
+    fn directories(&self) -> Vec<DirectoryFacts> {
+        let facts = self.directories.iter().map(|state| {
+            let space = OsDisk.space(&state.path).ok();
+            let bytes =
+                |value: Option<u64>| value.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+            DirectoryFacts {
+                path: std::path::absolute(&state.path)
+                    .unwrap_or_else(|_| state.path.clone())
+                    .display()
+                    .to_string(),
+                has_failed: state.has_failed(),
+                total_bytes: bytes(space.map(|space| space.total)),
+                usable_bytes: bytes(space.map(|space| space.free)),
+            }
+        });
+        facts.collect()
+    }
+}
+
+/// The answers of several IO loops, put together in the order of the questions.
+struct Answers {
+    all: Mutex<Vec<Answer>>,
 }
 
 /// Calls something once, when the last of several answers has come.
@@ -345,7 +411,7 @@ impl Worker {
             {
                 Some((_, log_config)) => Arc::clone(log_config),
                 None => {
-                    let log_config = Arc::new(log_config(&self.config, &replica.config));
+                    let log_config = Arc::new(log_config(&self.config.load(), &replica.config));
                     log_configs.push((Arc::clone(&replica.config), Arc::clone(&log_config)));
                     log_config
                 }
@@ -464,7 +530,8 @@ impl Worker {
             self.points[usize::from(known.directory)].by_partition.remove(&(known.topic, known.partition));
             match self.disk.rename(&from, &to) {
                 Ok(()) => {
-                    let delay_ms = self.config.topic_defaults.file_delete_delay_ms.min(u64::from(u32::MAX));
+                    let delay_ms =
+                        self.config.load().topic_defaults.file_delete_delay_ms.min(u64::from(u32::MAX));
                     self.doomed.push((Instant::now() + Duration::from_millis(delay_ms), to));
                     if !parents.contains(&known.directory) {
                         parents.push(known.directory);

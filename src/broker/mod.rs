@@ -107,6 +107,7 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     let page_server = config.metrics_listener.as_ref().map(|at| serve_page(at, &page)).transpose()?;
     health.starting("the log directories are being opened and recovered");
     let mut prepared = prepare(&config).await?;
+    let config = Arc::clone(&prepared.config);
 
     health.starting("threads and partitions are being set up");
     let image = first_image(&config, &prepared, &listeners).shared();

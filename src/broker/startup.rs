@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::broker::background::OpenedReplica;
 use crate::broker::settings::log_config;
-use crate::config::{Config, TopicConfig};
+use crate::config::{Config, Overrides, TopicConfig};
 use crate::ids::{BrokerId, LeaderEpoch};
 use crate::io_thread::DirectoryState;
 use crate::log::directory::{DirectoryError, LogDirectory, ReplicaFound, check_duplicates};
@@ -19,6 +19,7 @@ use crate::log::{Log, Recovered, directory_facts};
 use crate::metadata::embedded::{Embedded, Opened, Owner};
 use crate::metadata::fresh_id::Random;
 use crate::metadata::reconcile::{Found, Plan, reconcile};
+use crate::metadata::settings_path;
 use crate::metadata::store::Store;
 use crate::metadata::{Change, State};
 use crate::random;
@@ -76,6 +77,8 @@ pub struct Prepared {
     pub store: Embedded,
     pub opened: Vec<OpenedReplica>,
     pub doomed: Vec<PathBuf>,
+    /// The settings with what was set while earlier runs ran.
+    pub config: Arc<Config>,
 }
 
 /// The name of the file the metadata of a broker without ZooKeeper is in says whose it is; a new one gets this id.
@@ -123,6 +126,7 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
         tracing::warn!(path = %store.path().display(), position = cut.position, bytes = cut.bytes, "the metadata ended inside a record that nobody was told of; it was cut off");
     }
     let broker_id = store.state().broker_id().0;
+    let config = &with_stored_settings(config, store.state());
     let cluster_id = Arc::clone(store.state().cluster_id());
     for directory in &mut directories {
         directory.claim(&disk, broker_id, &cluster_id, direct::wall())?;
@@ -165,7 +169,8 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
             DirectoryState::new(path.to_path_buf(), headroom(config, &disk, path))
         })
         .collect();
-    Ok(Prepared { log_directories: directories, directories: states, store, opened, doomed })
+    let config = Arc::clone(config);
+    Ok(Prepared { log_directories: directories, directories: states, store, opened, doomed, config })
 }
 
 /// Random numbers of the kernel. A machine that has none at the start is refused, because ids of topics and clusters come
@@ -180,6 +185,18 @@ pub(super) fn random_numbers() -> Result<Random, StartError> {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ direct::random().unwrap_or(0);
         random::mix(state)
     }))
+}
+
+/// The settings with both layers that the store holds over them.
+fn with_stored_settings(config: &Config, state: &State) -> Arc<Config> {
+    let none = Overrides::new();
+    let own = state.settings(&settings_path::broker(state.broker_id())).unwrap_or(&none);
+    let of_all = state.settings(settings_path::ALL_BROKERS).unwrap_or(&none);
+    let (config, left_out) = config.with_stored(own, of_all);
+    for why in left_out {
+        tracing::warn!("a setting that was made while the broker ran is left out: {why}");
+    }
+    Arc::new(config)
 }
 
 /// Every replica that may be served, with the number of its directory.

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::listener::Listener;
+use crate::config::live::Layers;
 use crate::config::load::{ConfigErrors, Findings, Given, Note};
 use crate::config::setting;
 use crate::config::together::Together;
@@ -106,7 +107,10 @@ pub struct Config {
     /// What a topic without overrides has; `durability` in it is the broker's mode.
     pub topic_defaults: TopicConfig,
 
+    /// All that is in force.
     pub(super) given: Given,
+    /// Where it comes from.
+    pub(super) layers: Layers,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +159,8 @@ impl Config {
             return Err(ConfigErrors { errors: findings.errors, notes: findings.notes });
         }
         given.share_ids();
-        Ok((Config::new(given, together), findings.notes))
+        let layers = Layers { file: given.clone(), ..Layers::default() };
+        Ok((Config::new(given, together, layers), findings.notes))
     }
 
     /// The defaults, for tests and for tools that need no file.
@@ -168,7 +173,7 @@ impl Config {
         self.topic_defaults.durability
     }
 
-    fn new(given: Given, together: Together) -> Config {
+    pub(super) fn new(given: Given, together: Together, layers: Layers) -> Config {
         let count = |key: &str| u64::try_from(given.whole(key)).unwrap_or(0);
         let count_u32 = |key: &str| u32::try_from(given.whole(key)).unwrap_or(0);
         let threads = |key: &str| usize::try_from(given.whole(key)).unwrap_or(1);
@@ -263,6 +268,7 @@ impl Config {
             memory_budget_bytes: bytes_or_auto("memory.budget.bytes"),
             topic_defaults: TopicConfig::defaults(&given),
             given,
+            layers,
         }
     }
 }

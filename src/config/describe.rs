@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::live::Layers;
 use crate::config::load::Given;
 use crate::config::setting::{Effect, Setting, Update};
 use crate::config::topic::{self, Overrides};
@@ -67,7 +68,7 @@ impl Config {
                 }
             };
             if shown {
-                all.insert(setting.key, describe_broker_key(&self.given, setting));
+                all.insert(setting.key, describe_broker_key(&self.given, &self.layers, setting));
             }
         }
         for key in self.given.entries.keys().filter(|key| settings::broker(key).is_none()) {
@@ -89,6 +90,30 @@ impl Config {
         all.into_values().collect()
     }
 
+    /// What all brokers were told while they ran, by name.
+    pub fn describe_of_all(&self) -> Vec<Described> {
+        let of_all = self.layers.of_all.iter();
+        of_all
+            .map(|(key, text)| {
+                let row = settings::broker(key);
+                // The value of a key that nobody knows could be a secret.
+                let sensitive = row.is_none_or(Setting::is_sensitive);
+                let value = Some(text.clone()).filter(|_| !sensitive);
+                let source = Source::DynamicDefaultBroker;
+                Described {
+                    name: key.clone(),
+                    value: value.clone(),
+                    source,
+                    sensitive,
+                    read_only: row.is_none(),
+                    kind_code: row.map_or(0, |row| row.kind.code()),
+                    synonyms: vec![Synonym { name: key.clone(), value, source }],
+                    documentation: row.map_or("", |row| row.meaning),
+                }
+            })
+            .collect()
+    }
+
     /// The settings of a topic with these overrides, by name.
     pub fn describe_topic(&self, overrides: &Overrides) -> Vec<Described> {
         let mut all: Vec<Described> = settings::TOPIC
@@ -105,7 +130,7 @@ impl Config {
                     synonyms.push(Synonym { name, value: Some(value.clone()), source: Source::Topic });
                 }
                 if let Some(first) = setting.synonyms.first() {
-                    synonyms.extend(broker_synonyms(&self.given, first, setting.synonyms));
+                    synonyms.extend(broker_synonyms(&self.layers, first, setting.synonyms));
                 }
                 Described {
                     name: setting.key.to_owned(),
@@ -124,11 +149,11 @@ impl Config {
     }
 }
 
-fn describe_broker_key(given: &Given, setting: &'static Setting) -> Described {
+fn describe_broker_key(given: &Given, layers: &Layers, setting: &'static Setting) -> Described {
     let sensitive = setting.is_sensitive();
     let itself = [setting.key];
     let names = if setting.synonyms.is_empty() { &itself } else { setting.synonyms };
-    let synonyms = broker_synonyms(given, setting.key, names);
+    let synonyms = broker_synonyms(layers, setting.key, names);
     let value = match setting.effect {
         Effect::Removed(_) => given.entries.get(setting.key).map(|entry| entry.text.clone()),
         Effect::Works | Effect::Waits(_) | Effect::Nothing(_) => {
@@ -147,16 +172,23 @@ fn describe_broker_key(given: &Given, setting: &'static Setting) -> Described {
     }
 }
 
-/// First what the file says for any of the names, then the defaults; what precedes the first mention of
+/// First what was set while the broker ran, then what the file says for any of the names, then the defaults; what precedes the first mention of
 /// `key` itself is left out, as Kafka leaves it out: so `log.retention.ms` shows nothing when only the
 /// hours are set.
-fn broker_synonyms(given: &Given, key: &str, names: &[&'static str]) -> Vec<Synonym> {
+fn broker_synonyms(layers: &Layers, key: &str, names: &[&'static str]) -> Vec<Synonym> {
     let mut all = Vec::new();
-    for name in names {
-        if let Some(entry) = given.entries.get(*name) {
-            let sensitive = settings::broker(name).is_some_and(Setting::is_sensitive);
-            let value = Some(entry.text.clone()).filter(|_| !sensitive);
-            all.push(Synonym { name: (*name).to_owned(), value, source: Source::StaticBroker });
+    for source in [Source::DynamicBroker, Source::DynamicDefaultBroker, Source::StaticBroker] {
+        for name in names {
+            let text = match source {
+                Source::DynamicBroker => layers.own.get(*name),
+                Source::DynamicDefaultBroker => layers.of_all.get(*name),
+                _ => layers.file.entries.get(*name).map(|entry| &entry.text),
+            };
+            if let Some(text) = text {
+                let sensitive = settings::broker(name).is_some_and(Setting::is_sensitive);
+                let value = Some(text.clone()).filter(|_| !sensitive);
+                all.push(Synonym { name: (*name).to_owned(), value, source });
+            }
         }
     }
     for name in names {

@@ -21,6 +21,8 @@ pub enum Place {
     },
     File(Arc<str>),
     Override,
+    /// Set while the broker ran.
+    Live,
     /// Neither file nor argument says it.
     Default,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Place {
             Place::Line { file, line } => write!(f, "{file}:{line}"),
             Place::File(file) => f.write_str(file),
             Place::Override => f.write_str("--override"),
+            Place::Live => f.write_str("dynamic"),
             Place::Default => f.write_str("default"),
         }
     }
@@ -305,7 +308,8 @@ impl Findings {
             Place::File(_) => (0, 0),
             Place::Line { line, .. } => (1, *line),
             Place::Override => (2, 0),
-            Place::Default => (3, 0),
+            Place::Live => (3, 0),
+            Place::Default => (4, 0),
         };
         self.notes.sort_by_key(order);
         self.errors.sort_by_key(order);

@@ -11,6 +11,7 @@
 //! | `broker` | `Config`: a typed field for each key the broker acts on |
 //! | `together`, `listener` | what keys say together, and the checks between them |
 //! | `describe` | every key with its value and where that comes from |
+//! | `live` | what was set while the broker ran |
 //! | `topic` | `TopicConfig`: overrides over the broker's values |
 //! | `nearest` | what an unknown key was meant to be |
 //! | `version` | Kafka's release numbers |
@@ -18,6 +19,7 @@
 mod broker;
 mod describe;
 mod listener;
+mod live;
 mod load;
 mod nearest;
 pub mod properties;

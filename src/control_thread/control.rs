@@ -6,26 +6,40 @@
 use std::sync::Arc;
 
 use crate::api::admin::{Command, Context, Refusal};
+use crate::api::alter_configs::Target;
 use crate::api::create_partitions::Growth;
 use crate::api::create_topics::NewTopic;
 use crate::api::{
-    create_partitions, create_topics, delete_topics, find_coordinator, init_producer_id, metadata,
+    alter_configs, client_quotas, create_partitions, create_topics, delete_records, delete_topics,
+    describe_log_dirs, describe_producers, find_coordinator, init_producer_id, metadata,
+    offset_for_leader_epoch, scram_credentials,
 };
-use crate::config::{Config, TopicConfig};
+use crate::config::{Config, Overrides, TopicConfig};
 use crate::ids::{Home, LeaderEpoch, ProducerId};
 use crate::metadata::fresh_id::{Random, fresh_id};
 use crate::metadata::publish::{self, TopicConfigs};
 use crate::metadata::store::Event;
 use crate::metadata::{
-    Change, Difference, NewReplica, Replicas, SharedImage, Store, StoreError, StoredTopic, Topic, topic_name,
+    Answer, Change, Difference, NewReplica, Question, Replicas, SharedImage, Store, StoreError, StoredTopic,
+    Topic, settings_path, topic_name,
 };
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
+use crate::wire::message::alter_client_quotas::AlterClientQuotasRequest;
+use crate::wire::message::alter_configs::AlterConfigsRequest;
+use crate::wire::message::alter_user_scram_credentials::AlterUserScramCredentialsRequest;
 use crate::wire::message::create_partitions::CreatePartitionsRequest;
 use crate::wire::message::create_topics::CreateTopicsRequest;
+use crate::wire::message::delete_records::DeleteRecordsRequest;
 use crate::wire::message::delete_topics::DeleteTopicsRequest;
+use crate::wire::message::describe_client_quotas::DescribeClientQuotasRequest;
+use crate::wire::message::describe_log_dirs::DescribeLogDirsRequest;
+use crate::wire::message::describe_producers::DescribeProducersRequest;
+use crate::wire::message::describe_user_scram_credentials::DescribeUserScramCredentialsRequest;
 use crate::wire::message::find_coordinator::FindCoordinatorRequest;
+use crate::wire::message::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::message::metadata::MetadataRequest;
+use crate::wire::message::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::wire::primitive::{Reader, Uuid};
 use crate::wire::version::ApiKey;
 
@@ -137,8 +151,99 @@ impl<S: Store> Control<S> {
                 };
                 plan.respond(version, &made)
             }
+            ApiKey::AlterConfigs => {
+                let request = AlterConfigsRequest::decode(&mut r, version).expect(DECODED);
+                let plan = alter_configs::plan(&ctx, &request);
+                let stored = self.alter(&plan.targets).await;
+                plan.respond(version, &stored)
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                let request = IncrementalAlterConfigsRequest::decode(&mut r, version).expect(DECODED);
+                let plan = alter_configs::plan_incremental(&ctx, &request);
+                let stored = self.alter(&plan.targets).await;
+                plan.respond_incremental(version, &stored)
+            }
+            ApiKey::DeleteRecords => {
+                let request = DeleteRecordsRequest::decode(&mut r, version).expect(DECODED);
+                let asked = delete_records::plan(&ctx, &request);
+                let answers = self.ask(&asked.questions).await;
+                delete_records::respond(&asked, &answers, version)
+            }
+            ApiKey::OffsetForLeaderEpoch => {
+                let request = OffsetForLeaderEpochRequest::decode(&mut r, version).expect(DECODED);
+                let asked = offset_for_leader_epoch::plan(&ctx, &request);
+                let answers = self.ask(&asked.questions).await;
+                offset_for_leader_epoch::respond(&asked, &answers, version)
+            }
+            ApiKey::DescribeProducers => {
+                let request = DescribeProducersRequest::decode(&mut r, version).expect(DECODED);
+                let asked = describe_producers::plan(&ctx, &request);
+                let answers = self.ask(&asked.questions).await;
+                describe_producers::respond(&asked, &answers, version)
+            }
+            ApiKey::DescribeLogDirs => {
+                let request = DescribeLogDirsRequest::decode(&mut r, version).expect(DECODED);
+                let plan = describe_log_dirs::plan(&ctx, &request);
+                let answers = self.ask(&plan.questions).await;
+                describe_log_dirs::respond(&plan, &answers, &self.replicas.directories(), version)
+            }
+            ApiKey::DescribeClientQuotas => {
+                let request = DescribeClientQuotasRequest::decode(&mut r, version).expect(DECODED);
+                client_quotas::describe(self.store.state(), &request, version)
+            }
+            ApiKey::AlterClientQuotas => {
+                let request = AlterClientQuotasRequest::decode(&mut r, version).expect(DECODED);
+                let plan = client_quotas::plan(self.store.state(), &request);
+                let stored = self.store_each(&plan.changes).await;
+                plan.respond(version, &stored)
+            }
+            ApiKey::DescribeUserScramCredentials => {
+                let request = DescribeUserScramCredentialsRequest::decode(&mut r, version).expect(DECODED);
+                scram_credentials::describe(self.store.state(), &request, version)
+            }
+            ApiKey::AlterUserScramCredentials => {
+                let request = AlterUserScramCredentialsRequest::decode(&mut r, version).expect(DECODED);
+                let plan = scram_credentials::plan(self.store.state(), &request);
+                let stored = self.store_each(&plan.changes).await;
+                plan.respond(version, &stored)
+            }
             ApiKey::InitProducerId => init_producer_id::respond(version, self.producer_id().await),
             other => unreachable!("{other:?} never becomes a command"),
+        }
+    }
+
+    async fn ask(&self, questions: &[(Home, Question)]) -> Vec<Answer> {
+        match self.replicas.ask(questions.to_vec()).await {
+            Ok(answers) => answers,
+            Err(_) => vec![Answer::Refused(ErrorCode::KafkaStorageError); questions.len()],
+        }
+    }
+
+    /// Stores new settings of topics and brokers, each by itself, and lets them take effect.
+    async fn alter(&mut self, targets: &[Target]) -> Vec<Result<(), Refusal>> {
+        let broker_id = self.store.state().broker_id();
+        let changes = targets.iter().map(|target| match target {
+            Target::Topic { id, overrides } => Change::OverridesSet { id: *id, overrides: overrides.clone() },
+            Target::Broker { own, settings } => {
+                let path = match own {
+                    true => settings_path::broker(broker_id).into(),
+                    false => settings_path::ALL_BROKERS.into(),
+                };
+                Change::SettingsSet { path, settings: settings.clone() }
+            }
+        });
+        let changes: Vec<Change> = changes.collect();
+        self.store_each(&changes).await
+    }
+
+    /// Commits changes that do not depend on each other. One commit for all, so all of them or none.
+    async fn store_each(&mut self, changes: &[Change]) -> Vec<Result<(), Refusal>> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        match self.commit_and_follow(changes.to_vec()).await {
+            Ok(results) => results.into_iter().map(|result| result.map_err(storage_refusal)).collect(),
+            Err(refusal) => vec![Err(refusal); changes.len()],
         }
     }
 
@@ -313,6 +418,7 @@ impl<S: Store> Control<S> {
                 | Change::ProducerIdsBelow(_)
                 | Change::PartitionsTakenBack { .. }
                 | Change::OverridesSet { .. }
+                | Change::SettingsSet { .. }
                 | Change::DeleteBegun { .. }
                 | Change::DeleteDone { .. } => continue,
             };
@@ -353,21 +459,54 @@ impl<S: Store> Control<S> {
     }
 
     async fn follow_settings(&mut self, changes: &[Change]) {
-        for change in changes {
-            let Change::OverridesSet { id, .. } = change else { continue };
-            let image = self.image.load_full();
-            let (Some(topic), Some(stored)) = (image.topic_by_id(id), self.store.state().topic(id)) else {
-                continue;
-            };
+        let of_brokers = |change: &Change| matches!(change, Change::SettingsSet { path, .. } if path.starts_with("brokers/"));
+        let changed: Vec<Arc<Topic>> = if changes.iter().any(of_brokers) {
+            self.follow_broker_settings();
+            self.image.load().topics().cloned().collect()
+        } else {
+            let image = self.image.load();
+            let ids = changes.iter().filter_map(|change| match change {
+                Change::OverridesSet { id, .. } => Some(id),
+                _ => None,
+            });
+            ids.filter_map(|id| image.topic_by_id(id).cloned()).collect()
+        };
+        if changed.is_empty() {
+            return;
+        }
+        let mut put = Vec::new();
+        let mut told = Vec::new();
+        for topic in changed {
+            let Some(stored) = self.store.state().topic(&topic.id) else { continue };
             let config = self.topic_configs.of(stored);
             let overrides = Arc::new(stored.overrides.clone());
-            let next = Topic { overrides, config: config.clone(), ..(**topic).clone() };
-            let homes: Vec<Home> = next.partitions.iter().filter_map(|partition| partition.home).collect();
-            if self.replicas.reconfigure(homes, config).await.is_err() {
-                tracing::error!(topic = %next.name, "the IO threads ended before they took the new settings");
-            }
-            self.image.store(Arc::new(image.with([Difference::Put(Arc::new(next))])));
+            let homes: Vec<Home> = topic.partitions.iter().filter_map(|partition| partition.home).collect();
+            told.push((topic.name.clone(), self.replicas.reconfigure(homes, config.clone())));
+            put.push(Difference::Put(Arc::new(Topic { overrides, config, ..(*topic).clone() })));
         }
+        self.image.store(Arc::new(self.image.load().with(put)));
+        for (topic, told) in told {
+            if told.await.is_err() {
+                tracing::error!(%topic, "the IO threads ended before they took the new settings");
+            }
+        }
+    }
+
+    /// Both layers of this broker's settings are what the store says.
+    fn follow_broker_settings(&mut self) {
+        let state = self.store.state();
+        let none = Overrides::new();
+        let own = state.settings(&settings_path::broker(state.broker_id())).unwrap_or(&none);
+        let of_all = state.settings(settings_path::ALL_BROKERS).unwrap_or(&none);
+        let (config, left_out) = self.config.with_stored(own, of_all);
+        for why in left_out {
+            tracing::error!("a setting of the broker cannot be followed: {why}");
+        }
+        self.config = Arc::new(config);
+        self.topic_configs = TopicConfigs::new(self.config.clone());
+        self.replicas.follow_settings(self.config.clone());
+        self.image.store(Arc::new(self.image.load().with_settings(self.config.clone())));
+        tracing::info!("the settings of the broker have changed");
     }
 
     async fn make(&self, wanted: Vec<NewReplica>) -> Vec<Result<Home, String>> {

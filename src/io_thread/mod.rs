@@ -25,6 +25,7 @@ use crate::metrics::{Registry, ThreadMetrics};
 use crate::reactor::{Completion, Done, Engine, Token};
 use crate::wire::error_code::ErrorCode;
 
+mod answer;
 mod cleaning;
 mod coordinators;
 mod directory;
@@ -196,6 +197,11 @@ impl IoLoop {
             Order::EndCleaning { slot, first_dirty, done } => {
                 self.end_cleaning(slot, first_dirty);
                 done(());
+            }
+            Order::Ask { questions, done } => {
+                let answers =
+                    questions.into_iter().map(|(slot, question)| self.answer_question(slot, question));
+                done(answers.collect());
             }
             Order::Stop { done } => done(self.stop(engine)),
         }

@@ -11,6 +11,7 @@ pub use crate::group::TopicPartition;
 use crate::ids::LeaderEpoch;
 use crate::log::cleaning::{CleanedGroup, CleaningPlan};
 use crate::log::{Log, LogConfig};
+use crate::metadata::{Answer, Question};
 
 /// A replica, opened and handed over.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ pub enum Order {
         slot: u32,
         first_dirty: Option<i64>,
         done: Acknowledge<()>,
+    },
+    /// Answer questions about replicas.
+    Ask {
+        questions: Vec<(u32, Question)>,
+        done: Acknowledge<Vec<Answer>>,
     },
     /// The end: flush and close everything. Told: for each log directory whether all its logs closed without error, and
     /// what its checkpoints should say.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
 
-use crate::config::{Overrides, TopicConfig};
+use crate::config::{Config, Overrides, TopicConfig};
 use crate::ids::{BrokerId, Home, LeaderEpoch};
 use crate::metadata::topic_name;
 use crate::wire::primitive::Uuid;
@@ -116,6 +116,8 @@ pub struct Image {
     by_id: Shards,
     topic_count: usize,
     partition_count: usize,
+    /// `None`: as at the start.
+    settings: Option<Arc<Config>>,
 }
 
 const SHARD_COUNT: usize = 256;
@@ -154,7 +156,18 @@ impl Image {
             by_id: Shards::new(),
             topic_count: 0,
             partition_count: 0,
+            settings: None,
         }
+    }
+
+    /// The image after the broker's settings have changed.
+    pub fn with_settings(&self, settings: Arc<Config>) -> Image {
+        Image { settings: Some(settings), ..self.clone() }
+    }
+
+    /// The broker's settings, if they have changed since it started.
+    pub fn settings(&self) -> Option<&Arc<Config>> {
+        self.settings.as_ref()
     }
 
     pub fn shared(self) -> SharedImage {

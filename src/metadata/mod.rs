@@ -14,6 +14,7 @@
 //! | `publish` | what a stored topic means here: its replicas, and how the image shows it |
 //! | `reconcile` | what a start makes of the state and the directories it finds |
 //! | `replicas` | the trait through which IO threads are asked to open, remove and reconfigure replicas |
+//! | `settings_path` | where the settings of brokers, users, clients and addresses are kept |
 //! | `topic_name` | which names are legal, which collide, which are Kafka's own |
 //! | `zookeeper` | the store of clusters |
 
@@ -23,12 +24,13 @@ pub mod image;
 pub mod publish;
 pub mod reconcile;
 pub mod replicas;
+pub mod settings_path;
 pub mod state;
 pub mod store;
 pub mod topic_name;
 pub mod zookeeper;
 
 pub use image::{Broker, Cluster, Difference, Endpoint, Image, Partition, SharedImage, Topic};
-pub use replicas::{NewReplica, Replicas};
+pub use replicas::{Answer, DirectoryFacts, NewReplica, Question, RememberedProducer, Replicas};
 pub use state::{Change, State, StoredTopic};
 pub use store::{Store, StoreError};

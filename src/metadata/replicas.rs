@@ -1,14 +1,15 @@
 //! How the control thread asks the IO threads for replicas: a trait, so that it knows neither threads nor files.
 //!
-//! In: batches of replicas. Out: one answer for the whole batch, each replica's own result at its place in it.
-//! An answer means durable: a created directory is still there after a power cut, a removed one is not.
+//! In: batches of replicas, questions about them. Out: one answer for the whole batch, each replica's own result at its place in
+//! it. An answer to a change means durable: a created directory is still there after a power cut, a removed one is not.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::config::TopicConfig;
-use crate::ids::{Home, LeaderEpoch};
+use crate::config::{Config, TopicConfig};
+use crate::ids::{Home, LeaderEpoch, Offset};
+use crate::wire::error_code::ErrorCode;
 use crate::wire::primitive::Uuid;
 
 /// A replica that shall exist.
@@ -19,6 +20,60 @@ pub struct NewReplica {
     pub topic_id: Uuid,
     pub leader_epoch: LeaderEpoch,
     pub config: Arc<TopicConfig>,
+}
+
+/// What an administrative request wants of one replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// Forget the records before an offset; `None`: before the high watermark.
+    DeleteRecords { before: Option<Offset> },
+    /// Where an epoch ended. `current` is the leader epoch that the client believes in, -1 when it does not say.
+    EndOfEpoch { current: i32, epoch: i32 },
+    /// The producers that are remembered.
+    Producers,
+    /// How large it is, and in which directory.
+    Extent,
+}
+
+/// An idempotent producer, as a partition remembers it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RememberedProducer {
+    pub id: i64,
+    pub epoch: i16,
+    /// -1: none; so for the rest.
+    pub last_sequence: i32,
+    /// ms since 1970.
+    pub last_timestamp: i64,
+    pub coordinator_epoch: i32,
+    pub transaction_first: i64,
+}
+
+/// The answer to a `Question`, each to its own kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    Refused(ErrorCode),
+    /// The log starts here now.
+    LowWatermark(Offset),
+    /// -1 in both: nothing is known of such an epoch.
+    EndOfEpoch {
+        epoch: i32,
+        end: Offset,
+    },
+    Producers(Vec<RememberedProducer>),
+    Extent {
+        directory: u16,
+        bytes: u64,
+    },
+}
+
+/// A log directory as it is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirectoryFacts {
+    pub path: String,
+    pub has_failed: bool,
+    /// Of its file system, in bytes; -1 where it cannot be asked.
+    pub total_bytes: i64,
+    pub usable_bytes: i64,
 }
 
 /// The IO threads, seen from the control thread. An error is a sentence for the client and the operator.
@@ -32,4 +87,13 @@ pub trait Replicas: Send {
 
     /// Gives each replica its topic's new settings.
     fn reconfigure(&self, replicas: Vec<Home>, config: Arc<TopicConfig>) -> oneshot::Receiver<()>;
+
+    /// The broker's settings from now on: what is made and reconfigured later follows them.
+    fn follow_settings(&self, config: Arc<Config>);
+
+    /// Asks replicas; one that is gone answers UNKNOWN_TOPIC_OR_PARTITION.
+    fn ask(&self, questions: Vec<(Home, Question)>) -> oneshot::Receiver<Vec<Answer>>;
+
+    /// The log directories, by their numbers.
+    fn directories(&self) -> Vec<DirectoryFacts>;
 }

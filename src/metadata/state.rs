@@ -55,6 +55,12 @@ pub enum Change {
         id: Uuid,
         overrides: Overrides,
     },
+    /// The settings kept under a path, all of them: `brokers/1`, `users/alice/clients/c`, with `<default>` for everyone and
+    /// other names escaped, as Kafka lays them out below `/config`. None left: the path goes.
+    SettingsSet {
+        path: Arc<str>,
+        settings: Overrides,
+    },
     /// From here on the topic is gone for clients, and its name is free; its directories go next.
     DeleteBegun {
         id: Uuid,
@@ -77,6 +83,7 @@ pub enum Undo {
     Identity,
     Incarnation(i32),
     ProducerIdsBelow(i64),
+    Settings { path: Arc<str>, before: Option<Overrides> },
     Topic { id: Uuid, live: Option<Arc<StoredTopic>>, deleting: Option<Arc<StoredTopic>> },
 }
 
@@ -88,6 +95,8 @@ pub struct State {
     producer_ids_below: i64,
     by_name: HashMap<Arc<str>, Uuid>,
     topics: BTreeMap<Uuid, Arc<StoredTopic>>,
+    /// Of brokers, users, clients and addresses, by path. None is empty.
+    settings: BTreeMap<Arc<str>, Overrides>,
     /// Topics whose deletion was begun, by id: a new topic may have the name already.
     deleting: BTreeMap<Uuid, Arc<StoredTopic>>,
 }
@@ -133,6 +142,20 @@ impl State {
         self.deleting.get(id)
     }
 
+    /// The settings kept under a path.
+    pub fn settings(&self, path: &str) -> Option<&Overrides> {
+        self.settings.get(path)
+    }
+
+    /// All settings whose path begins so, by path.
+    pub fn settings_under<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Overrides)> {
+        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
+        self.settings.range::<str, _>(from).take_while(move |(path, _)| path.starts_with(prefix))
+    }
+
     /// A partition's leader epoch: as stored, plus the incarnations since then.
     pub fn leader_epoch(&self, topic: &StoredTopic, partition: i32) -> LeaderEpoch {
         let stored = topic.leader_epochs.get(partition as usize).copied().unwrap_or(0);
@@ -150,6 +173,9 @@ impl State {
             Change::Identity { .. } => Undo::Identity,
             Change::Incarnation(_) => Undo::Incarnation(self.incarnation),
             Change::ProducerIdsBelow(_) => Undo::ProducerIdsBelow(self.producer_ids_below),
+            Change::SettingsSet { path, .. } => {
+                Undo::Settings { path: path.clone(), before: self.settings.get(path).cloned() }
+            }
             Change::TopicAdded(topic) => self.undo_topic(&topic.id),
             Change::PartitionsAdded { id, .. }
             | Change::PartitionsTakenBack { id, .. }
@@ -183,6 +209,12 @@ impl State {
                 Undo::Identity => (self.broker_id, self.cluster_id) = (None, Arc::default()),
                 Undo::Incarnation(before) => self.incarnation = before,
                 Undo::ProducerIdsBelow(before) => self.producer_ids_below = before,
+                Undo::Settings { path, before: Some(settings) } => {
+                    self.settings.insert(path, settings);
+                }
+                Undo::Settings { path, before: None } => {
+                    self.settings.remove(&path);
+                }
                 Undo::Topic { id, live, deleting } => {
                     self.deleting.remove(&id);
                     if let Some(topic) = self.topics.remove(&id) {
@@ -259,6 +291,12 @@ impl State {
                 topic.leader_epochs.truncate(count);
             }
             Change::OverridesSet { id, overrides } => self.topic_mut(id)?.overrides = overrides.clone(),
+            Change::SettingsSet { path, settings } if settings.is_empty() => {
+                self.settings.remove(path);
+            }
+            Change::SettingsSet { path, settings } => {
+                self.settings.insert(path.clone(), settings.clone());
+            }
             Change::DeleteBegun { id } => {
                 let topic = self.topics.remove(id).ok_or_else(|| no_topic(id))?;
                 self.by_name.remove(&topic.name);
@@ -283,6 +321,12 @@ impl State {
         }
         changes.push(Change::Incarnation(self.incarnation));
         changes.push(Change::ProducerIdsBelow(self.producer_ids_below));
+        changes.extend(
+            self.settings.iter().map(|(path, settings)| Change::SettingsSet {
+                path: path.clone(),
+                settings: settings.clone(),
+            }),
+        );
         // Deleted topics first: a live one may have the name of one of them.
         for topic in self.deleting.values() {
             changes.push(Change::TopicAdded(topic.clone()));

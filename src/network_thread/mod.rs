@@ -448,7 +448,8 @@ impl NetworkLoop {
             }
             _ => {
                 let listener = &self.listeners[usize::from(connection.listener)].name;
-                let context = admin::Context { image, config: &self.config, listener };
+                let config = image.settings().unwrap_or(&self.config);
+                let context = admin::Context { image, config, listener };
                 match admin::handle(&context, &header, &mut reader).map_err(at)? {
                     Handled::Now(body) => {
                         if key == ApiKey::Metadata {

@@ -415,22 +415,6 @@ macro_rules! text {
 }
 text!(&'a str, Cow<'a, str>);
 
-impl<'a> Field<'a> for &'a [u8] {
-    fn encoded_min(v: Version) -> usize {
-        array_min(v)
-    }
-    fn read(r: &mut Reader<'a>, v: Version, _: bool) -> Result<Self, DecodeError> {
-        match Option::<&'a [u8]>::read(r, v, true)? {
-            Some(bytes) => Ok(bytes),
-            None => Err(r.error("null in bytes that may not be null")),
-        }
-    }
-    fn write<S: Sink>(&self, s: &mut S, v: Version, _: bool) {
-        put_length(s, v, false, Some(self.len()));
-        s.put(self);
-    }
-}
-
 impl<'a> Field<'a> for Option<&'a [u8]> {
     fn encoded_min(v: Version) -> usize {
         array_min(v)

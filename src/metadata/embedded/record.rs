@@ -64,6 +64,7 @@ const PARTITIONS_TAKEN_BACK: i8 = 6;
 const OVERRIDES_SET: i8 = 7;
 const DELETE_BEGUN: i8 = 8;
 const DELETE_DONE: i8 = 9;
+const SETTINGS_SET: i8 = 10;
 
 impl<'a> ChangeRecord<'a> {
     fn of(change: &'a Change) -> ChangeRecord<'a> {
@@ -104,6 +105,12 @@ impl<'a> ChangeRecord<'a> {
                 overrides: override_records(overrides),
                 ..none()
             },
+            Change::SettingsSet { path, settings } => ChangeRecord {
+                kind: SETTINGS_SET,
+                name: path,
+                overrides: override_records(settings),
+                ..none()
+            },
             Change::DeleteBegun { id } => ChangeRecord { kind: DELETE_BEGUN, id: *id, ..none() },
             Change::DeleteDone { id } => ChangeRecord { kind: DELETE_DONE, id: *id, ..none() },
         }
@@ -133,6 +140,7 @@ impl<'a> ChangeRecord<'a> {
                 Change::PartitionsTakenBack { id: self.id, partition_count: number.ok()? }
             }
             OVERRIDES_SET => Change::OverridesSet { id: self.id, overrides: overrides() },
+            SETTINGS_SET => Change::SettingsSet { path: self.name.into(), settings: overrides() },
             DELETE_BEGUN => Change::DeleteBegun { id: self.id },
             DELETE_DONE => Change::DeleteDone { id: self.id },
             _ => return None,

@@ -362,6 +362,8 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (id.clone(), 0i32..6).prop_map(|(id, partition_count)| Change::PartitionsTakenBack { id, partition_count }),
         2 => (id.clone(), proptest::collection::btree_map("[a-z]{0,5}", ".{0,5}", 0..3))
             .prop_map(|(id, overrides)| Change::OverridesSet { id, overrides }),
+        1 => ("[a-z]{1,2}", proptest::collection::btree_map("[a-z]{0,5}", ".{0,5}", 0..3))
+            .prop_map(|(path, settings)| Change::SettingsSet { path: path.into(), settings }),
         2 => id.clone().prop_map(|id| Change::DeleteBegun { id }),
         1 => id.prop_map(|id| Change::DeleteDone { id }),
         1 => (0i64..5).prop_map(|n| Change::ProducerIdsBelow(n * 1000)),

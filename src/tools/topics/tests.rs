@@ -13,6 +13,7 @@ use crate::config::{Config, TopicConfig};
 use crate::control_thread::{self, ControlHandle, Parts, Reply, Request};
 use crate::ids::{BrokerId, Home, ReactorId};
 use crate::metadata::embedded::{Embedded, Owner};
+use crate::metadata::{Answer, DirectoryFacts, Question};
 use crate::metadata::{Broker, Cluster, Endpoint, Image, NewReplica, Replicas, SharedImage};
 use crate::reactor::disk::OsDisk;
 use crate::wire::frame;
@@ -45,6 +46,19 @@ impl Replicas for Always {
 
     fn reconfigure(&self, _: Vec<Home>, _: Arc<TopicConfig>) -> oneshot::Receiver<()> {
         answer(())
+    }
+
+    fn follow_settings(&self, _: Arc<Config>) {}
+
+    fn ask(&self, questions: Vec<(Home, Question)>) -> oneshot::Receiver<Vec<Answer>> {
+        let (sender, receiver) = oneshot::channel();
+        let nobody = Answer::Refused(ErrorCode::UnknownTopicOrPartition);
+        sender.send(vec![nobody; questions.len()]).unwrap();
+        receiver
+    }
+
+    fn directories(&self) -> Vec<DirectoryFacts> {
+        Vec::new()
     }
 }
 

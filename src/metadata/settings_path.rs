@@ -1,0 +1,70 @@
+//! Under which path the settings of a broker, user, client or address are kept: Kafka's own layout below `/config`.
+//!
+//! In: names as clients say them. Out: a path, and back. Names are escaped as Kafka escapes them (`java.net.URLEncoder`), so that
+//! no name is mistaken for `<default>` or cuts a path.
+
+use std::fmt::Write;
+
+use crate::ids::BrokerId;
+
+/// Stands for everyone who has no settings of his own.
+pub const DEFAULT: &str = "<default>";
+pub const ALL_BROKERS: &str = "brokers/<default>";
+
+/// The path of one broker.
+pub fn broker(id: BrokerId) -> String {
+    format!("brokers/{id}")
+}
+
+/// A name as a part of a path; `None` is the default.
+pub fn escape(name: Option<&str>) -> String {
+    let Some(name) = name else { return DEFAULT.to_owned() };
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => out.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            _ => drop(write!(out, "%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// The name behind a part of a path; `None` is the default. What cannot be read is taken as it stands.
+pub fn unescape(part: &str) -> Option<String> {
+    if part == DEFAULT {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        let hex = more.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if *first == b'%' => {
+                bytes.push(byte);
+                rest = &more[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = more;
+            }
+        }
+    }
+    Some(String::from_utf8(bytes).unwrap_or_else(|_| part.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_comes_back_and_none_is_the_default() {
+        for name in ["alice", "CN=a,O=b/c", "<default>", "größe", "%41", "", "a b*~"] {
+            let part = escape(Some(name));
+            assert!(part != DEFAULT && !part.contains('/'), "{part}");
+            assert_eq!(unescape(&part).as_deref(), Some(name));
+        }
+        assert_eq!(unescape(&escape(None)), None);
+        assert_eq!(escape(Some("a b*~")), "a%20b%2A%7E");
+    }
+}
