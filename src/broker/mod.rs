@@ -108,6 +108,8 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     health.starting("the log directories are being opened and recovered");
     let mut prepared = prepare(&config).await?;
     let config = Arc::clone(&prepared.config);
+    // The store may hold other numbers of threads than the file.
+    let placement = place(config.num_network_threads, config.num_io_threads, &cores);
 
     health.starting("threads and partitions are being set up");
     let image = first_image(&config, &prepared, &listeners).shared();
