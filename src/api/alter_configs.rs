@@ -129,11 +129,6 @@ fn target(ctx: &Context<'_>, resource: &Resource<'_>) -> Result<Target, Refusal>
         return invalid(format!("Null value not supported for : {}", without_value.join(", ")));
     }
     let name = resource.name;
-    let wrong = |kind: &str, why: String| {
-        invalid(format!(
-            "Invalid config value for resource ConfigResource(type={kind}, name='{name}'): {why}"
-        ))
-    };
     match resource.kind {
         TOPIC if name.is_empty() => invalid("Default topic resources are not allowed."),
         TOPIC => {
@@ -147,7 +142,11 @@ fn target(ctx: &Context<'_>, resource: &Resource<'_>) -> Result<Target, Refusal>
                 Err(error) if settings::topic(&error.key).is_none() => {
                     Err(Refusal::new(ErrorCode::InvalidConfig, error.message))
                 }
-                Err(error) => wrong("TOPIC", error.message),
+                Err(error) => {
+                    let what = format!("ConfigResource(type=TOPIC, name='{name}')");
+                    let why = format!("Invalid config value for resource {what}: {}", error.message);
+                    Err(Refusal::new(ErrorCode::InvalidConfig, why))
+                }
             }
         }
         BROKER => {
@@ -159,7 +158,7 @@ fn target(ctx: &Context<'_>, resource: &Resource<'_>) -> Result<Target, Refusal>
             let settings = apply(present, resource, settings::broker)?;
             match ctx.config.check_live(&settings, own) {
                 Ok(()) => Ok(Target::Broker { own, settings }),
-                Err(why) => wrong("BROKER", why),
+                Err(why) => invalid(why),
             }
         }
         BROKER_LOGGER => invalid("This broker has no log levels of single loggers to change."),

@@ -22,7 +22,17 @@ pub(super) struct Layers {
 }
 
 /// Kafka changes these on a running broker, and this one takes them from its file at the next start.
-const FIXED: &[&str] = &["listeners", "advertised.listeners", "listener.security.protocol.map"];
+const FIXED: &[&str] = &[
+    "listeners",
+    "advertised.listeners",
+    "listener.security.protocol.map",
+    "log.cleaner.threads",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.backoff.ms",
+];
 
 /// Sizes of thread pools: Kafka lets one step halve or double them.
 const POOLS: &[&str] = &[

@@ -39,6 +39,7 @@ def clients(tools):
         ("kafka-python", "python", [python, HERE / "python/kafka_python.py"], False),
         ("aiokafka", "python", [python, HERE / "python/aiokafka_client.py"], False),
         ("groups-python", "python", [python, HERE / "python/groups.py"], False),
+        ("admin-python", "python", [python, HERE / "python/admin.py"], False),
         ("kcat", "kcat", [sys.executable, HERE / "python/kcat.py"], True),
         ("kafkajs", "node", ["node", HERE / "node/kafkajs.js"], False),
         ("franz-go", "go", [tools / "go/franz"], False),
