@@ -110,8 +110,7 @@ pub fn handles(key: ApiKey) -> bool {
 
 /// The partition of `__consumer_offsets` that keeps a group, if there is one.
 pub fn partition_of(image: &Image, group: &str) -> Option<i32> {
-    let count = image.topic(topic_name::OFFSETS)?.partitions.len();
-    Some(group::partition_of(group, i32::try_from(count).ok()?))
+    Some(group::partition_of(group, image.topic(topic_name::OFFSETS)?.spread_over))
 }
 
 fn home_of(image: &Image, group: &str) -> Option<Home> {

@@ -292,7 +292,14 @@ impl<S: Store> Control<S> {
             Err(refusal) => return vec![Err(refusal); ids.len()],
         };
         let done = ids.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        let done: Vec<Change> = done.map(|(id, _)| Change::DeleteDone { id: *id }).collect();
+        let done: Vec<&Uuid> = done.map(|(id, _)| id).collect();
+        let spread = done.iter().filter(|id| self.store.state().spread_over(id).is_some());
+        let forgotten = spread.map(|id| Change::SettingsSet {
+            path: settings_path::spread(id).into(),
+            settings: Overrides::new(),
+        });
+        let done: Vec<Change> =
+            done.iter().map(|id| Change::DeleteDone { id: **id }).chain(forgotten).collect();
         if let Err(error) = self.store.commit(done).await {
             // The deletion itself is durable; the next start finds nothing left to remove and says so here.
             tracing::error!(%error, "the end of a deletion is not stored");
@@ -312,11 +319,20 @@ impl<S: Store> Control<S> {
             })
             .collect();
         // The image is made from the state on this very thread, so this is an answer and not a panic only out of care.
-        let Some(changes) = grown else {
+        let Some(mut changes) = grown else {
             return vec![Err(Refusal::plain(ErrorCode::UnknownTopicOrPartition)); topics.len()];
         };
+        // Kafka lets these topics grow too; groups stay where their offsets are.
+        let keyed = topics.iter().map(|growth| &growth.topic).filter(|topic| topic.is_internal);
+        changes.extend(keyed.map(|topic| Change::SettingsSet {
+            path: settings_path::spread(&topic.id).into(),
+            settings: [(settings_path::SPREAD_OVER.to_owned(), topic.spread_over.to_string())].into(),
+        }));
         let results = match self.commit_and_follow(changes).await {
-            Ok(results) => results,
+            Ok(mut results) => {
+                results.truncate(topics.len());
+                results
+            }
             Err(refusal) => return vec![Err(refusal); topics.len()],
         };
         let failed = topics.iter().zip(&results).filter(|(_, result)| result.is_err());

@@ -80,6 +80,9 @@ pub struct Topic {
     pub overrides: Arc<Overrides>,
     pub config: Arc<TopicConfig>,
     pub is_internal: bool,
+    /// Over how many partitions groups are spread, if this is the topic that keeps them. More partitions than it was
+    /// made with get no groups: one that moved would leave its offsets behind.
+    pub spread_over: i32,
 }
 
 impl Topic {
@@ -91,7 +94,8 @@ impl Topic {
         config: Arc<TopicConfig>,
     ) -> Topic {
         let is_internal = topic_name::is_internal(&name);
-        Topic { name, id, partitions: partitions.into(), overrides, config, is_internal }
+        let spread_over = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        Topic { name, id, partitions: partitions.into(), overrides, config, is_internal, spread_over }
     }
 
     pub fn partition(&self, number: i32) -> Option<&Partition> {

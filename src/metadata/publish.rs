@@ -68,7 +68,9 @@ pub fn topic(
         partition(home, leader, state.leader_epoch(topic, number), &all)
     });
     let overrides = Arc::new(topic.overrides.clone());
-    Topic::new(topic.name.clone(), topic.id, partitions.collect(), overrides, config.clone())
+    let mut shown = Topic::new(topic.name.clone(), topic.id, partitions.collect(), overrides, config.clone());
+    shown.spread_over = state.spread_over(&topic.id).unwrap_or(shown.spread_over);
+    shown
 }
 
 fn partition(

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use crate::ids::BrokerId;
+use crate::wire::primitive::Uuid;
 
 /// Stands for everyone who has no settings of his own.
 pub const DEFAULT: &str = "<default>";
@@ -14,6 +15,20 @@ pub const ALL_BROKERS: &str = "brokers/<default>";
 /// The path of one broker.
 pub fn broker(id: BrokerId) -> String {
     format!("brokers/{id}")
+}
+
+/// The one key below [`spread`].
+pub const SPREAD_OVER: &str = "partitions";
+
+/// Where it is kept how many partitions of an internal topic were there before it grew. Kafka has no such place: it spreads
+/// groups over the partitions that it finds when it starts, so that after a growth and a restart their offsets are lost.
+pub fn spread(topic: &Uuid) -> String {
+    let mut path = String::from("spread/");
+    for byte in topic.0 {
+        // Writing to a String cannot fail.
+        let _ = write!(path, "{byte:02x}");
+    }
+    path
 }
 
 /// A name as a part of a path; `None` is the default.

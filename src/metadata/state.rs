@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::config::Overrides;
 use crate::ids::{BrokerId, LeaderEpoch};
+use crate::metadata::settings_path;
 use crate::wire::primitive::Uuid;
 
 /// A topic as it is stored.
@@ -145,6 +146,11 @@ impl State {
     /// The settings kept under a path.
     pub fn settings(&self, path: &str) -> Option<&Overrides> {
         self.settings.get(path)
+    }
+
+    /// The number of partitions that groups were spread over when the topic that keeps them first grew; `None` if it never did.
+    pub fn spread_over(&self, topic: &Uuid) -> Option<i32> {
+        self.settings(&settings_path::spread(topic))?.get(settings_path::SPREAD_OVER)?.parse().ok()
     }
 
     /// All settings whose path begins so, by path.
