@@ -36,6 +36,7 @@ def clients(tools):
     rows = [
         ("confluent-kafka", "python", [python, HERE / "python/confluent.py"], False),
         ("java-tools-3.9.1", "java-3.9.1", [sys.executable, HERE / "python/java_tools.py"], False),
+        ("java-admin-3.9.1", "java-3.9.1", [sys.executable, HERE / "python/java_admin.py"], False),
         ("kafka-python", "python", [python, HERE / "python/kafka_python.py"], False),
         ("aiokafka", "python", [python, HERE / "python/aiokafka_client.py"], False),
         ("groups-python", "python", [python, HERE / "python/groups.py"], False),

@@ -17,6 +17,14 @@ def tool(name, *args, stdin="", fails=False):
     return done.stdout
 
 
+def both(name, *args, fails=None):
+    """What a tool says on both streams; its status too is judged only when `fails` is given, since releases differ in it."""
+    done = subprocess.run([LAUNCHER, "run", VERSION, name, *args], input="", capture_output=True, text=True, timeout=SECONDS)
+    if fails is not None and (done.returncode != 0) != fails:
+        raise r.Failed(f"{name} {' '.join(args)}: status {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")
+    return done.stdout + done.stderr
+
+
 def main(bootstrap, prefix):
     report = r.Report("java-tools", VERSION)
     to = ["--bootstrap-server", bootstrap]
