@@ -5,12 +5,11 @@
 
 mod outside;
 
-use outside::client::{Answer, Client, PATIENCE, put_i16, put_i32, put_string};
+use outside::client::{Answer, Client, put_i16, put_i32, put_string};
 use outside::java::{self, ZooKeeper};
 use outside::process::Broker;
 use outside::{Folder, batch, skip};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/alter_configs.txt");
 const TOPIC: i8 = 2;
@@ -211,12 +210,8 @@ fn describe(client: &mut Client, kind: i8, name: &str) -> BTreeMap<String, (Opti
 
 /// One line for each attempt.
 fn transcript(client: &mut Client) -> Vec<String> {
-    // A broker of Java's answers before its controller counts it among the living.
-    let deadline = Instant::now() + PATIENCE;
-    while client.create_topic("t", 1, &[]).expect("create") == 38 {
-        assert!(Instant::now() < deadline, "no broker is alive for the controller");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let created = client.create_topic_once_alive("t", 1, &[]).expect("create");
+    assert_ne!(created, 38, "no broker is alive for the controller");
     let lines = attempts().into_iter().map(|(kind, name, key, operation, value)| {
         let (code, message) = alter(client, kind, name, &[(key, operation, value)], true);
         let message = message.unwrap_or_default().replace('\n', " ");

@@ -31,7 +31,7 @@ fn ours(arguments: &[&str]) -> Judged {
 fn prepare(address: SocketAddr) -> Client {
     let mut client = Client::connect(address).expect("a connection");
     for (topic, counts) in [("orders", &[10usize, 20, 30][..]), ("other", &[5, 0])] {
-        assert_eq!(client.create_topic(topic, counts.len() as i32, &[]).expect("create"), 0);
+        assert_eq!(client.create_topic_once_alive(topic, counts.len() as i32, &[]).expect("create"), 0);
         for (partition, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             // One batch a record, a second apart, so that a time has an offset.
             for at in 0..*count {

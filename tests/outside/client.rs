@@ -113,6 +113,25 @@ impl Client {
         answer.i16()
     }
 
+    /// `create_topic` on a broker that has just started: one of Java's answers before its controller counts it among the
+    /// living, and refuses until then (INVALID_REPLICATION_FACTOR, 38).
+    pub fn create_topic_once_alive(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> io::Result<i16> {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            match self.create_topic(name, partitions, configs)? {
+                38 if std::time::Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                code => return Ok(code),
+            }
+        }
+    }
+
     pub fn delete_topic(&mut self, name: &str) -> io::Result<i16> {
         let mut body = Vec::new();
         put_i32(&mut body, 1);
