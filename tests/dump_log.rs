@@ -9,27 +9,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use outside::java::{golden, unpack};
 use outside::{Folder, java, skip};
 use ringdaw::tools::{dump_log, verify};
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/java").join(name)
-}
-
-fn unpack(name: &str, into: &Path) -> PathBuf {
-    let done = Command::new("tar").arg("-xzf").arg(golden(name)).arg("-C").arg(into).status().expect("tar");
-    assert!(done.success(), "{name}");
-    // The archive holds the directory itself, or what is in it.
-    let mut data = into.to_path_buf();
-    while !data.join("meta.properties").exists() {
-        let inside: Vec<PathBuf> =
-            fs::read_dir(&data).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
-        data = inside.into_iter().find(|path| path.is_dir()).expect("a log directory in the archive");
-    }
-    data
-}
 
 fn ours(arguments: &[String]) -> (u8, String, String) {
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();

@@ -6,31 +6,16 @@
 mod outside;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use outside::Folder;
 use outside::client::Client;
+use outside::java::unpack;
 use outside::process::Broker;
 use ringdaw::producer::Marker;
 use ringdaw::wire::batch::{Batch, batches};
 use ringdaw::wire::message::Message;
 use ringdaw::wire::message::fetch::{FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponse};
 use ringdaw::wire::primitive::Reader;
-
-fn unpack(name: &str, into: &Path) -> PathBuf {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/java").join(name);
-    let done = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into).status().expect("tar");
-    assert!(done.success(), "{name}");
-    let mut data = into.to_path_buf();
-    while !data.join("meta.properties").exists() {
-        let inside: Vec<PathBuf> =
-            fs::read_dir(&data).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
-        data = inside.into_iter().find(|path| path.is_dir()).expect("a log directory in the archive");
-    }
-    data
-}
 
 struct Fetched {
     records: Vec<u8>,

@@ -7,9 +7,9 @@
 mod outside;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use outside::java::unpack;
 use outside::process::{Broker, Refused};
 use outside::{Folder, batch};
 use serde_json::Value;
@@ -45,19 +45,6 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
 ];
 
 const STARTED: &str = "started, acked codec-none offset 10";
-
-fn unpack(name: &str, into: &Path) -> PathBuf {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/java").join(name);
-    let done = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into).status().expect("tar");
-    assert!(done.success(), "{name}");
-    let mut data = into.to_path_buf();
-    while !data.join("meta.properties").exists() {
-        let inside: Vec<PathBuf> =
-            fs::read_dir(&data).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
-        data = inside.into_iter().find(|path| path.is_dir()).expect("a log directory in the archive");
-    }
-    data
-}
 
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

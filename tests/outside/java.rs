@@ -14,6 +14,24 @@ fn script() -> Command {
     Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/java-kafka.sh"))
 }
 
+/// A file that Java wrote, kept in `tests/golden/java`.
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/java").join(name)
+}
+
+/// Unpacks one of them; the log directory in it, which is the archive's content or one directory of it.
+pub fn unpack(name: &str, into: &Path) -> PathBuf {
+    let done = Command::new("tar").arg("-xzf").arg(golden(name)).arg("-C").arg(into).status().expect("tar");
+    assert!(done.success(), "{name}");
+    let mut data = into.to_path_buf();
+    while !data.join("meta.properties").exists() {
+        let entries = std::fs::read_dir(&data).expect("a directory");
+        let mut inside = entries.map(|entry| entry.expect("an entry").path());
+        data = inside.find(|path| path.is_dir()).expect("a log directory in the archive");
+    }
+    data
+}
+
 /// Why Java Kafka cannot be had, if so.
 pub fn missing() -> Option<String> {
     let done = script().args(["fetch", VERSION]).output().expect("scripts/java-kafka.sh");
