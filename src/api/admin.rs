@@ -84,6 +84,23 @@ impl Refusal {
     }
 }
 
+/// What refused an entry of a request: the check before, or the store. An entry says where its result stands in `stored`;
+/// one without a place needed no change.
+pub fn refusal_of<'a, P: Copy + Into<Option<usize>>, T>(
+    entry: &'a Result<P, Refusal>,
+    stored: &'a [Result<T, Refusal>],
+) -> Option<&'a Refusal> {
+    match entry {
+        Ok(place) => (*place).into().and_then(|place: usize| stored[place].as_ref().err()),
+        Err(refusal) => Some(refusal),
+    }
+}
+
+/// The error fields of an answer: 0 and no message where nothing was refused.
+pub fn code_and_message(refusal: Option<&Refusal>) -> (i16, Option<&str>) {
+    (refusal.map_or(0, |refusal| refusal.code as i16), refusal.and_then(|refusal| refusal.message.as_deref()))
+}
+
 /// Things one request may name. A broker has no more partitions than this, so nobody who asks for them needs more; and
 /// an answer takes many times the memory of the few bytes that ask for it.
 pub const ENTRIES_MAX: usize = create_topics::PARTITIONS_MAX as usize;

@@ -6,7 +6,7 @@
 
 use hashbrown::HashSet;
 
-use crate::api::admin::{Context, Refusal};
+use crate::api::admin::{Context, Refusal, code_and_message, refusal_of};
 use crate::config::setting::{Kind, Setting};
 use crate::config::{Overrides, TopicConfig, settings};
 use crate::wire::error_code::ErrorCode;
@@ -268,13 +268,8 @@ impl Plan {
         stored: &'a [Result<(), Refusal>],
     ) -> impl Iterator<Item = (i8, &'a str, i16, Option<&'a str>)> {
         self.entries.iter().map(|(kind, name, entry)| {
-            let refusal = match entry {
-                Ok(None) => None,
-                Ok(Some(place)) => stored[*place].as_ref().err(),
-                Err(refusal) => Some(refusal),
-            };
-            let code = refusal.map_or(0, |refusal| refusal.code as i16);
-            (*kind, name.as_str(), code, refusal.and_then(|refusal| refusal.message.as_deref()))
+            let (code, message) = code_and_message(refusal_of(entry, stored));
+            (*kind, name.as_str(), code, message)
         })
     }
 }

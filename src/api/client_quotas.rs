@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::api::admin::Refusal;
+use crate::api::admin::{Refusal, code_and_message, refusal_of};
 use crate::config::Overrides;
 use crate::metadata::{Change, State, settings_path};
 use crate::wire::error_code::ErrorCode;
@@ -256,18 +256,14 @@ impl Plan {
     /// The answer; `stored` has a result for each of `changes`.
     pub fn respond(&self, version: i16, stored: &[Result<(), Refusal>]) -> Vec<u8> {
         let entries = self.entries.iter().map(|(entity, result)| {
-            let refusal = match result {
-                Ok(None) => None,
-                Ok(Some(place)) => stored[*place].as_ref().err(),
-                Err(refusal) => Some(refusal),
-            };
+            let (error_code, message) = code_and_message(refusal_of(result, stored));
             let entity = entity.iter().map(|(kind, name)| AlterClientQuotasResponseEntryEntity {
                 entity_type: kind.as_str().into(),
                 entity_name: name.as_deref().map(Into::into),
             });
             AlterClientQuotasResponseEntry {
-                error_code: refusal.map_or(0, |refusal| refusal.code as i16),
-                error_message: refusal.and_then(|refusal| refusal.message.as_deref()).map(Into::into),
+                error_code,
+                error_message: message.map(Into::into),
                 entity: entity.collect(),
             }
         });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::api::admin::{Context, Refusal};
+use crate::api::admin::{Context, Refusal, code_and_message, refusal_of};
 use crate::api::create_topics::{PARTITIONS_MAX, PARTITIONS_PER_REQUEST_MAX, check_replicas};
 use crate::metadata::Topic;
 use crate::wire::error_code::ErrorCode;
@@ -111,13 +111,7 @@ fn growth(
 impl Plan {
     /// The answer; `made` has a result for each of `topics`.
     pub fn respond(&self, version: i16, made: &[Result<(), Refusal>]) -> Vec<u8> {
-        let results = self.entries.iter().map(|(name, entry)| {
-            let refusal = match entry {
-                Ok(index) => made[*index].as_ref().err(),
-                Err(refusal) => Some(refusal),
-            };
-            result(name, refusal)
-        });
+        let results = self.entries.iter().map(|(name, entry)| result(name, refusal_of(entry, made)));
         encode(results.collect(), version)
     }
 }
@@ -128,10 +122,11 @@ pub fn refuse_all(request: &CreatePartitionsRequest<'_>, version: i16, refusal: 
 }
 
 fn result(name: &str, refusal: Option<&Refusal>) -> CreatePartitionsResponseResult<'static> {
+    let (error_code, message) = code_and_message(refusal);
     CreatePartitionsResponseResult {
         name: name.to_owned().into(),
-        error_code: refusal.map_or(0, |refusal| refusal.code as i16),
-        error_message: refusal.and_then(|refusal| refusal.message.clone()).map(Into::into),
+        error_code,
+        error_message: message.map(|message| message.to_owned().into()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::api::admin::{Context, Refusal};
+use crate::api::admin::{Context, Refusal, refusal_of};
 use crate::config::{Overrides, TopicConfig};
 use crate::ids::BrokerId;
 use crate::metadata::{Cluster, topic_name};
@@ -106,10 +106,8 @@ fn offsets_topic<'a>(ctx: &Context<'_>) -> CreateTopicsRequestTopic<'a> {
 impl Plan {
     /// Why the first topic was not made, if so.
     pub fn refusal(&self, made: &[Result<Uuid, Refusal>]) -> Option<Refusal> {
-        match self.entries.first()? {
-            (_, Err(refusal)) => Some(refusal.clone()),
-            (_, Ok(index)) => made[*index].as_ref().err().cloned(),
-        }
+        let (_, entry) = self.entries.first()?;
+        refusal_of(entry, made).cloned()
     }
 
     /// What was refused, and what was planned but could not be made, by name.
@@ -117,10 +115,7 @@ impl Plan {
         &'s self,
         made: &'s [Result<Uuid, Refusal>],
     ) -> impl Iterator<Item = (&'s str, ErrorCode)> {
-        self.entries.iter().filter_map(|(name, result)| match result {
-            Err(refusal) => Some((&**name, refusal.code)),
-            Ok(index) => made[*index].as_ref().err().map(|refusal| (&**name, refusal.code)),
-        })
+        self.entries.iter().filter_map(|(name, entry)| Some((&**name, refusal_of(entry, made)?.code)))
     }
 
     /// The answer; `made` has a result for each of `topics`. For a request that only validates, all are the zero id.

@@ -5,7 +5,7 @@
 
 use hashbrown::HashMap;
 
-use crate::api::admin::{Context, Refusal};
+use crate::api::admin::{Context, Refusal, code_and_message, refusal_of};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
 use crate::wire::message::delete_topics::{
@@ -69,13 +69,10 @@ pub fn plan(ctx: &Context<'_>, request: &DeleteTopicsRequest<'_>, version: i16) 
 impl Plan {
     /// The answer; `deleted` has a result for each of `topics`.
     pub fn respond(&self, version: i16, deleted: &[Result<(), Refusal>]) -> Vec<u8> {
-        let responses = self.entries.iter().map(|entry| {
-            let outcome = match &entry.target {
-                Ok(index) => deleted[*index].as_ref().err(),
-                Err(refusal) => Some(refusal),
-            };
-            result(entry.name.as_deref(), entry.id, outcome)
-        });
+        let responses = self
+            .entries
+            .iter()
+            .map(|entry| result(entry.name.as_deref(), entry.id, refusal_of(&entry.target, deleted)));
         encode(responses.collect(), version)
     }
 }
@@ -94,11 +91,12 @@ fn asked_for<'s, 'a: 's>(
 }
 
 fn result(name: Option<&str>, id: Uuid, refusal: Option<&Refusal>) -> DeleteTopicsResponseResult<'static> {
+    let (error_code, message) = code_and_message(refusal);
     DeleteTopicsResponseResult {
         name: name.map(|name| name.to_owned().into()),
         topic_id: id,
-        error_code: refusal.map_or(0, |refusal| refusal.code as i16),
-        error_message: refusal.and_then(|refusal| refusal.message.clone()).map(Into::into),
+        error_code,
+        error_message: message.map(|message| message.to_owned().into()),
     }
 }
 

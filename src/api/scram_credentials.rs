@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::api::admin::Refusal;
+use crate::api::admin::{Refusal, code_and_message, refusal_of};
 use crate::config::Overrides;
 use crate::metadata::{Change, State, settings_path};
 use crate::wire::error_code::ErrorCode;
@@ -192,14 +192,11 @@ impl Plan {
     /// The answer; `stored` has a result for each of `changes`.
     pub fn respond(&self, version: i16, stored: &[Result<(), Refusal>]) -> Vec<u8> {
         let results = self.users.iter().map(|(user, result)| {
-            let refusal = match result {
-                Ok(place) => stored[*place].as_ref().err(),
-                Err(refusal) => Some(refusal),
-            };
+            let (error_code, message) = code_and_message(refusal_of(result, stored));
             AlterUserScramCredentialsResponseResult {
                 user: user.as_str().into(),
-                error_code: refusal.map_or(0, |refusal| refusal.code as i16),
-                error_message: refusal.and_then(|refusal| refusal.message.as_deref()).map(Into::into),
+                error_code,
+                error_message: message.map(Into::into),
             }
         });
         let response = AlterUserScramCredentialsResponse { throttle_time_ms: 0, results: results.collect() };
