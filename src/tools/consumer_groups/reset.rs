@@ -287,23 +287,18 @@ fn within_range(
     let mut offsets = Offsets::new();
     for (at, offset) in wanted {
         let (first, last) = (first[&at], last[&at]);
-        if offset > last {
+        let beyond = match offset {
+            _ if offset > last => Some(("higher than latest", last)),
+            _ if offset < first => Some(("lower than earliest", first)),
+            _ => None,
+        };
+        if let Some((side, end)) = beyond {
             writeln!(
                 streams.err,
-                "WARN New offset ({offset}) is higher than latest offset for topic partition {at}. Value will be set \
-                 to {last}"
+                "WARN New offset ({offset}) is {side} offset for topic partition {at}. Value will be set to {end}"
             )?;
-            offsets.push((at, last));
-        } else if offset < first {
-            writeln!(
-                streams.err,
-                "WARN New offset ({offset}) is lower than earliest offset for topic partition {at}. Value will be set \
-                 to {first}"
-            )?;
-            offsets.push((at, first));
-        } else {
-            offsets.push((at, offset));
         }
+        offsets.push((at, beyond.map_or(offset, |(_, end)| end)));
     }
     Ok(offsets)
 }
