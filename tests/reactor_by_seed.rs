@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use ringdaw::api::list_offsets;
 use ringdaw::broker::reactor_thread::{Directive, Message, Parts, Reactor};
 use ringdaw::config::Config;
 use ringdaw::control_thread;
@@ -24,6 +25,9 @@ use ringdaw::wire::frame::{self, Front};
 use ringdaw::wire::header::{RequestHeader, ResponseHeader, put_request};
 use ringdaw::wire::message::Message as _;
 use ringdaw::wire::message::fetch::{FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponse};
+use ringdaw::wire::message::list_offsets::{
+    ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, ListOffsetsResponse,
+};
 use ringdaw::wire::message::produce::{
     ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData, ProduceResponse,
 };
@@ -31,6 +35,8 @@ use ringdaw::wire::primitive::{Reader, Uuid};
 use ringdaw::wire::version::ApiKey;
 
 const PARTITIONS: i32 = 3;
+/// When the first record of each partition was made; each that follows is a millisecond later.
+const FIRST_MS: i64 = 1_700_000_000_000;
 const TOPIC_ID: Uuid = Uuid([7; 16]);
 
 struct World {
@@ -172,7 +178,7 @@ fn batch(first: u64, count: u64) -> Vec<u8> {
     for number in first..first + count {
         let mut value = number.to_be_bytes().to_vec();
         value.resize(8 + (number % 700) as usize, number as u8);
-        builder.append(1_700_000_000_000, None, Some(&value), &[]);
+        builder.append(FIRST_MS + number as i64, None, Some(&value), &[]);
     }
     builder.build()
 }
@@ -213,8 +219,9 @@ fn fetch<'a>(session: (i32, i32), offsets: &[(i32, i64)]) -> FetchRequest<'a> {
     }
 }
 
-/// Produces and consumes until everything acknowledged has been read. Returns how often a look-up lacked something.
-fn run(seed: u64) -> u64 {
+/// Produces and consumes until everything acknowledged has been read. Returns how often a look-up lacked something: of a
+/// fetch, and of a request for offsets.
+fn run(seed: u64) -> [u64; 2] {
     let mut world = World::new(seed);
     let mut producers: Vec<Client> = (0..PARTITIONS).map(|_| world.connect()).collect();
     let mut consumer = world.connect();
@@ -272,7 +279,7 @@ fn run(seed: u64) -> u64 {
             })
         {
             if read == [BATCHES * RECORDS; PARTITIONS as usize] {
-                return world.disk.missing();
+                break;
             }
             let from = read.iter().enumerate().map(|(partition, read)| (partition as i32, *read as i64 + 3));
             let from: Vec<(i32, i64)> = from.filter(|(_, from)| *from < (BATCHES * RECORDS) as i64).collect();
@@ -283,7 +290,62 @@ fn run(seed: u64) -> u64 {
         }
         world.turn();
     }
-    unreachable!("the loop ends by its turns")
+    let of_fetches = world.disk.missing();
+    // And who asks by time: two at once, each over all partitions, one of them for the newest record now and then.
+    let last = (BATCHES * RECORDS) as i64 - 1;
+    let mut askers = [world.connect(), world.connect()];
+    for step in 0..10 {
+        let wanted = |asker: usize| (step * 83 + asker as i64 * 47 + seed as i64) % (last + 1);
+        let newest = |asker: usize| asker == 1 && step % 2 == 0;
+        for (asker, client) in askers.iter_mut().enumerate() {
+            let time = if newest(asker) { list_offsets::MAX_TIMESTAMP } else { FIRST_MS + wanted(asker) };
+            client.send(&world, 7, &list(time));
+        }
+        let mut left = askers.len();
+        for turn in 0.. {
+            assert!(turn < 200_000, "seed {seed}: {left} of the requests are not answered");
+            for (asker, client) in askers.iter_mut().enumerate() {
+                let Some(body) = client.answer(&world) else { continue };
+                let found = if newest(asker) { last } else { wanted(asker) };
+                assert_eq!(listed(&body), [(found, FIRST_MS + found); PARTITIONS as usize], "seed {seed}");
+                left -= 1;
+            }
+            if left == 0 {
+                break;
+            }
+            world.turn();
+        }
+    }
+    [of_fetches, world.disk.missing() - of_fetches]
+}
+
+/// Asks each partition for its first record of this time or later.
+fn list<'a>(timestamp: i64) -> ListOffsetsRequest<'a> {
+    let partitions: Vec<ListOffsetsRequestPartition> = (0..PARTITIONS)
+        .map(|partition_index| ListOffsetsRequestPartition {
+            partition_index,
+            current_leader_epoch: -1,
+            timestamp,
+            ..Default::default()
+        })
+        .collect();
+    let topic = ListOffsetsRequestTopic { name: "t", partitions: partitions.into() };
+    ListOffsetsRequest { replica_id: -1, topics: vec![topic].into(), ..Default::default() }
+}
+
+/// Offsets and timestamps of an answer, in its order.
+fn listed(body: &[u8]) -> Vec<(i64, i64)> {
+    let mut reader = Reader::new(body);
+    ResponseHeader::decode(&mut reader, ApiKey::ListOffsets, 7).expect("a header");
+    let response = ListOffsetsResponse::decode(&mut reader, 7).expect("a response");
+    let parts = response.topics.iter().flat_map(|topic| topic.partitions.iter());
+    parts
+        .map(|part| (part.error_code, part.offset, part.timestamp))
+        .map(|(error, offset, time)| {
+            assert_eq!(error, 0);
+            (offset, time)
+        })
+        .collect()
 }
 
 /// Takes note of the records of a fetch's answer. Returns its session.
@@ -311,8 +373,8 @@ fn take_fetched(body: &[u8], seed: u64, read: &mut [u64], moved: &mut Vec<(i32, 
 #[test]
 fn acknowledged_batches_are_read_once_and_in_order_whatever_the_world_does() {
     let first: u64 = std::env::var("RINGDAW_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let missing = (first..first + 40).map(run).sum::<u64>();
-    assert!(missing > 0, "every look-up found all it needed in memory");
+    let missing = (first..first + 40).map(run).fold([0, 0], |sum, run| [sum[0] + run[0], sum[1] + run[1]]);
+    assert!(missing.iter().all(|of_one_kind| *of_one_kind > 0), "look-ups that lacked nothing: {missing:?}");
 }
 
 #[test]

@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
 use crate::api::command::{ListOffsets, ListOffsetsPart, ListedOffset, ReplyTo};
 use crate::ids::ReactorId;
 use crate::metadata::Image;
@@ -53,6 +55,7 @@ pub fn start(
         owners_left: 0,
     };
     let mut commands: Vec<(ReactorId, ListOffsets)> = Vec::new();
+    let twice = named_twice(&request);
     for topic in request.topics.iter() {
         let known = image.topic(topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -61,6 +64,7 @@ pub fn start(
             partitions.push(partition.partition_index);
             let home = known.and_then(|topic| topic.partition(partition.partition_index)?.home);
             let error = match home {
+                _ if twice.contains(&(topic.name, partition.partition_index)) => ErrorCode::InvalidRequest,
                 _ if !is_served(partition.timestamp, header.version) => ErrorCode::UnsupportedVersion,
                 None => ErrorCode::UnknownTopicOrPartition,
                 Some(home) => {
@@ -87,6 +91,21 @@ pub fn start(
     }
     pending.owners_left = commands.len();
     Ok((pending, commands))
+}
+
+/// Partitions that a request names more than once: each of them is refused, as Kafka does.
+fn named_twice<'a>(request: &ListOffsetsRequest<'a>) -> HashSet<(&'a str, i32)> {
+    let mut seen = HashSet::new();
+    let mut twice = HashSet::new();
+    for topic in request.topics.iter() {
+        for partition in topic.partitions.iter() {
+            let this = (topic.name, partition.partition_index);
+            if !seen.insert(this) {
+                twice.insert(this);
+            }
+        }
+    }
+    twice
 }
 
 /// Whether this version knows this negative timestamp (contract 9).

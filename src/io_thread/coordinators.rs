@@ -14,10 +14,11 @@ use crate::clock::{Instant, WallMs};
 use crate::config::Config;
 use crate::group::{Action, Append, Coordinator, Listed, Moment, Reply, Settings, TopicPartition};
 use crate::ids::Offset;
+use crate::io_thread::lookup::{self, InMemory, LookUp};
 use crate::io_thread::produce::Asker;
-use crate::io_thread::{Due, IoLoop, partition_mut, token, tokens};
+use crate::io_thread::{Due, IoLoop, LOOKUPS_MAX, partition_mut, token, tokens};
 use crate::log;
-use crate::reactor::{Engine, Lease, Operation};
+use crate::reactor::{Disk, Engine, Lease, Operation};
 use crate::wire::batch_builder::BatchBuilder;
 use crate::wire::compression::Codec;
 use crate::wire::error_code::ErrorCode;
@@ -27,6 +28,8 @@ type Ticket = (ReplyTo, u32);
 
 /// The most that is read and taken in at once while loading: a turn must not take long.
 const LOAD_BYTES_MAX: u32 = 256 * 1024;
+/// Loadings are told apart by what of a token is left beside a slot.
+const LOADINGS_MASK: u32 = 0x00ff_ffff;
 
 #[derive(Debug)]
 struct Guest {
@@ -42,6 +45,10 @@ struct Loading {
     /// What was in the log when it began.
     end: Offset,
     began: Instant,
+    /// Tells this loading from an earlier one of the same slot, whose reads may still be under way.
+    number: u32,
+    /// How often in a row what is to be read next could not be told from memory.
+    lookups: u8,
 }
 
 pub(super) struct Coordinators {
@@ -51,6 +58,8 @@ pub(super) struct Coordinators {
     commit_timeout_ms: i64,
     load_bytes: u32,
     by_slot: HashMap<u32, Guest>,
+    /// Loadings begun.
+    loadings: u32,
     /// Of this turn.
     pub commands: Vec<GroupCommand>,
     /// Appends that have ended since the last look.
@@ -78,6 +87,7 @@ impl Coordinators {
             commit_timeout_ms: config.offsets_commit_timeout_ms.into(),
             load_bytes: config.offsets_load_buffer_size.clamp(4096, LOAD_BYTES_MAX),
             by_slot: HashMap::new(),
+            loadings: 0,
             commands: Vec::new(),
             ended: Vec::new(),
             gone: Vec::new(),
@@ -108,9 +118,11 @@ impl IoLoop {
         let Some(partition) = partition_mut(&mut self.partitions, slot) else { return };
         let now = engine.now();
         let (next, end) = (partition.log.start_offset(), partition.log.end_offset());
+        self.coordinators.loadings = self.coordinators.loadings.wrapping_add(1) & LOADINGS_MASK;
+        let number = self.coordinators.loadings;
         let guest = Guest {
             coordinator: Coordinator::new(Arc::clone(&self.coordinators.settings), now),
-            loading: Some(Loading { next, end, began: now }),
+            loading: Some(Loading { next, end, began: now, number, lookups: 0 }),
             due: None,
         };
         self.coordinators.by_slot.insert(slot, guest);
@@ -128,8 +140,9 @@ impl IoLoop {
     /// Reads the next piece, or begins to answer when there is none.
     fn load_on(&mut self, slot: u32, engine: &mut dyn Engine) {
         let Some(guest) = self.coordinators.by_slot.get_mut(&slot) else { return };
-        let Some(loading) = guest.loading else { return };
+        let Some(loading) = &mut guest.loading else { return };
         let Some(partition) = partition_mut(&mut self.partitions, slot) else { return };
+        let Loading { began, number, .. } = *loading;
         if loading.next < loading.end {
             let wanted = log::Read {
                 offset: loading.next,
@@ -137,16 +150,26 @@ impl IoLoop {
                 limit: loading.end,
                 at_least_one: true,
             };
-            match partition.log.read(engine.disk(), wanted) {
+            let in_memory = InMemory(engine.disk());
+            let search: &dyn Disk = if loading.lookups < LOOKUPS_MAX { &in_memory } else { engine.disk() };
+            match partition.log.read(search, wanted) {
                 Ok(place) if place.length > 0 => {
+                    loading.lookups = 0;
                     let (file, position) = (place.file, u64::from(place.position));
                     let into = vec![0; place.length as usize];
-                    let token = token(tokens::LOAD, slot as usize);
+                    let token = token(tokens::LOAD, (number as usize) << 32 | slot as usize);
                     return engine.submit(token, Operation::Read { file, position, into });
                 }
                 // Compaction has left nothing up to the end.
                 Ok(_) => {}
-                Err(error) => return self.loading_failed(slot, loading.next, &error.to_string()),
+                Err(error) => {
+                    let Some(missing) = lookup::missing(&error) else {
+                        let next = loading.next;
+                        return self.loading_failed(slot, next, &error.to_string());
+                    };
+                    loading.lookups += 1;
+                    return self.look_up(LookUp::Load { slot, number }, missing.clone(), engine);
+                }
             }
         }
         guest.loading = None;
@@ -157,7 +180,7 @@ impl IoLoop {
             tracing::info!(
                 partition = partition.number,
                 groups = guest.coordinator.group_count(),
-                ms = moment.now.since(loading.began).as_millis() as u64,
+                ms = moment.now.since(began).as_millis() as u64,
                 "groups are loaded"
             );
         }
@@ -175,13 +198,29 @@ impl IoLoop {
         }
     }
 
+    /// What the next read needs to know is in memory.
+    pub(super) fn load_looked_up(&mut self, slot: u32, number: u32, engine: &mut dyn Engine) {
+        if self.loading(slot, number).is_some() {
+            self.load_on(slot, engine);
+        }
+    }
+
+    fn loading(&mut self, slot: u32, number: u32) -> Option<&mut Loading> {
+        let loading = self.coordinators.by_slot.get_mut(&slot)?.loading.as_mut()?;
+        (loading.number == number).then_some(loading)
+    }
+
     pub(super) fn on_load_read(
         &mut self,
-        slot: u32,
+        key: u64,
         bytes: &[u8],
         result: std::io::Result<usize>,
         engine: &mut dyn Engine,
     ) {
+        let (slot, number) = (key as u32, (key >> 32) as u32);
+        if self.loading(slot, number).is_none() {
+            return;
+        }
         let Some(guest) = self.coordinators.by_slot.get_mut(&slot) else { return };
         let Some(loading) = &mut guest.loading else { return };
         let from = loading.next;

@@ -12,7 +12,7 @@ use crate::clock::Instant;
 use crate::config::FetchEngine;
 use crate::ids::Offset;
 use crate::io_thread::fetch_set::{self, FetchSet, Reading, Waiting};
-use crate::io_thread::lookup::{self, InMemory, Missing};
+use crate::io_thread::lookup::{self, InMemory, LookUp, Missing};
 use crate::io_thread::{
     COLD_BYTES_MAX, Due, IoLoop, LOOKUPS_MAX, directory, epoch_error, partition_mut, token, tokens,
 };
@@ -158,9 +158,7 @@ impl IoLoop {
                     Ok(found) => found,
                     Err(missing) => {
                         set.look_up(number);
-                        let token = token(tokens::LOOK_UP, self.lookups.insert((id, number)));
-                        let Missing { file, position, length } = missing;
-                        engine.submit(token, Operation::Read { file, position, into: vec![0; length] });
+                        self.look_up(LookUp::Fetch { set: id, entry: number }, missing, engine);
                         again.push(number);
                         continue;
                     }
@@ -244,14 +242,6 @@ impl IoLoop {
         }
         set.reading = Some(Reading { reply_to: waiting.reply_to, parts, left: cold.len() });
         true
-    }
-
-    pub(super) fn on_looked_up(&mut self, key: usize) {
-        let (id, entry) = self.lookups.remove(key);
-        if let Some(set) = self.sets.get_mut(&id) {
-            set.looked_up(entry);
-            self.wake(id);
-        }
     }
 
     /// What one partition has for a reader: the place of whole batches, or why not; and whether they are cold. An error is

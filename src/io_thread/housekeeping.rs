@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use crate::api::command::ListOffsets;
 use crate::clock::Instant;
 use crate::config::Config;
 use crate::ids::Offset;
@@ -65,7 +64,6 @@ struct Schedule {
 pub(super) struct Housekeeping {
     schedules: [Schedule; 6],
     next_space_check: Instant,
-    pub lists: Vec<ListOffsets>,
     notes: NoteTaker,
     /// Logs found due in the round under way.
     pub offers: Vec<CleaningOffer>,
@@ -99,7 +97,6 @@ impl Housekeeping {
                 Schedule { next: Instant(u64::MAX), ..schedule(Round::Dirt, 0, 0) },
             ],
             next_space_check: now,
-            lists: Vec::new(),
             notes,
             offers: Vec::new(),
             offer_taker: None,

@@ -1,44 +1,77 @@
 //! Offsets by time, or by the ends of a log.
 //!
-//! In: partitions and timestamps. Out: offsets. Look-ups may read index and segment; they run after the turn's appends.
+//! In: partitions and timestamps. Out: offsets. Look-ups run after the turn's appends; one that needs more of index or
+//! segment than is in memory goes on when that has been read, and holds up nobody but its own request.
 
 use crate::api::command::{ListOffsets, ListOffsetsPart, Outcome};
 use crate::api::list_offsets;
 use crate::ids::{LeaderEpoch, Offset};
-use crate::io_thread::{IoLoop, epoch_error, partition_mut};
+use crate::io_thread::lookup::{self, InMemory, LookUp, Missing};
+use crate::io_thread::{IoLoop, LOOKUPS_MAX, epoch_error, partition_mut};
 use crate::log;
 use crate::reactor::{Disk, Engine};
 use crate::wire::error_code::ErrorCode;
 
+/// A request for offsets that is being answered, one partition after the other.
+#[derive(Debug)]
+pub(super) struct Listing {
+    request: ListOffsets,
+    /// The partition that is looked at.
+    at: usize,
+    /// How often something was missing there.
+    lookups: usize,
+}
+
 impl IoLoop {
-    pub(super) fn pending_lists(&mut self) -> &mut Vec<ListOffsets> {
-        &mut self.housekeeping.lists
+    pub(super) fn on_list_offsets(&mut self, request: ListOffsets) {
+        let listing = self.listings.insert(Listing { request, at: 0, lookups: 0 });
+        self.lists.push(listing);
     }
 
     pub(super) fn answer_lists(&mut self, engine: &mut dyn Engine) {
-        for mut request in std::mem::take(&mut self.housekeeping.lists) {
-            for part in &mut request.parts {
-                self.list(part, engine.disk());
+        for key in std::mem::take(&mut self.lists) {
+            let mut listing = self.listings.remove(key);
+            match self.list_all(&mut listing, engine.disk()) {
+                Ok(()) => {
+                    let ListOffsets { reply_to, parts } = listing.request;
+                    self.outcomes.push((reply_to.reactor, Outcome::ListedOffsets { reply_to, parts }));
+                }
+                Err(missing) => {
+                    let listing = self.listings.insert(listing);
+                    self.look_up(LookUp::List { listing }, missing, engine);
+                }
             }
-            let outcome = Outcome::ListedOffsets { reply_to: request.reply_to, parts: request.parts };
-            self.outcomes.push((request.reply_to.reactor, outcome));
         }
     }
 
-    pub(super) fn list(&mut self, part: &mut ListOffsetsPart, disk: &dyn Disk) {
+    /// Goes on with a request; an error is what has to be in memory first.
+    fn list_all(&mut self, listing: &mut Listing, disk: &dyn Disk) -> Result<(), Missing> {
+        while let Some(part) = listing.request.parts.get_mut(listing.at) {
+            self.list(part, listing.lookups, disk).inspect_err(|_| listing.lookups += 1)?;
+            listing.at += 1;
+            listing.lookups = 0;
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, part: &mut ListOffsetsPart, lookups: usize, disk: &dyn Disk) -> Result<(), Missing> {
         let Some(partition) = partition_mut(&mut self.partitions, part.slot) else {
             part.answer.error = ErrorCode::UnknownTopicOrPartition;
-            return;
+            return Ok(());
         };
         if let Some(error) = epoch_error(part.leader_epoch, partition.leader_epoch) {
             part.answer.error = error;
-            return;
+            return Ok(());
         }
         if partition.log.has_failed() {
             part.answer.error = ErrorCode::KafkaStorageError;
-            return;
+            return Ok(());
         }
         let log = &mut partition.log;
+        // A search by time asks each segment for the largest it holds, and remembers the answer.
+        let patience = usize::from(LOOKUPS_MAX) + log.segment_count();
+        let in_memory = InMemory(disk);
+        let search: &dyn Disk = if lookups < patience { &in_memory } else { disk };
         let limit = if part.read_committed { log.last_stable_offset() } else { log.high_watermark() };
         let epoch = |offset: Offset, log: &log::Log| {
             log.epochs().epoch_at(offset.0).map_or(LeaderEpoch(-1), LeaderEpoch)
@@ -47,16 +80,16 @@ impl IoLoop {
             list_offsets::LATEST => {
                 part.answer.offset = limit;
                 part.answer.leader_epoch = partition.leader_epoch;
-                return;
+                return Ok(());
             }
             list_offsets::EARLIEST | list_offsets::EARLIEST_LOCAL => {
                 part.answer.offset = log.start_offset();
                 part.answer.leader_epoch = epoch(log.start_offset(), log);
-                return;
+                return Ok(());
             }
-            list_offsets::LATEST_TIERED => return,
-            list_offsets::MAX_TIMESTAMP => log.offset_of_max_timestamp(disk, limit),
-            timestamp => log.offset_for_timestamp(disk, timestamp, limit),
+            list_offsets::LATEST_TIERED => return Ok(()),
+            list_offsets::MAX_TIMESTAMP => log.offset_of_max_timestamp(search, limit),
+            timestamp => log.offset_for_timestamp(search, timestamp, limit),
         };
         match found {
             Ok(Some(found)) => {
@@ -66,9 +99,13 @@ impl IoLoop {
             }
             Ok(None) => {}
             Err(error) => {
+                if let Some(missing) = lookup::missing_of_log(&error) {
+                    return Err(missing.clone());
+                }
                 tracing::error!(topic = %partition.topic, partition = partition.number, timestamp = part.timestamp, %error, "a look-up by time failed");
                 part.answer.error = ErrorCode::KafkaStorageError;
             }
         }
+        Ok(())
     }
 }

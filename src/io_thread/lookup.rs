@@ -8,12 +8,47 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+use crate::api::command::FetchSetId;
+use crate::io_thread::{IoLoop, token, tokens};
 use crate::log::{LogError, ReadError};
 use crate::reactor::disk::{Entry, Residency, Space};
-use crate::reactor::{Disk, File, OpenMode};
+use crate::reactor::{Disk, Engine, File, OpenMode, Operation};
 
 /// What one look-up fetches at once: a page of the index or the headers of a few batches are rarely alone.
 const FETCH_BYTES: u64 = 32 << 10;
+
+/// Who is looked up for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LookUp {
+    /// One entry of a fetch set.
+    Fetch { set: FetchSetId, entry: u32 },
+    /// A request for offsets, by its place in `IoLoop::listings`.
+    List { listing: usize },
+    /// Groups being loaded.
+    Load { slot: u32, number: u32 },
+}
+
+impl IoLoop {
+    /// Reads what is missing; `who` is asked to look again when it is there, or could not be read.
+    pub(super) fn look_up(&mut self, who: LookUp, missing: Missing, engine: &mut dyn Engine) {
+        let Missing { file, position, length } = missing;
+        let token = token(tokens::LOOK_UP, self.lookups.insert(who));
+        engine.submit(token, Operation::Read { file, position, into: vec![0; length] });
+    }
+
+    pub(super) fn on_looked_up(&mut self, key: usize, engine: &mut dyn Engine) {
+        match self.lookups.remove(key) {
+            LookUp::Fetch { set, entry } => {
+                if let Some(looked_up) = self.sets.get_mut(&set) {
+                    looked_up.looked_up(entry);
+                    self.wake(set);
+                }
+            }
+            LookUp::List { listing } => self.lists.push(listing),
+            LookUp::Load { slot, number } => self.load_looked_up(slot, number, engine),
+        }
+    }
+}
 
 /// A range that is not in memory.
 #[derive(Clone, Debug)]
@@ -34,9 +69,16 @@ impl Error for Missing {}
 /// The range that kept a read from being answered, if that was all.
 pub(super) fn missing(error: &ReadError) -> Option<&Missing> {
     match error {
-        ReadError::Log(LogError::Io { source, .. }) => source.get_ref()?.downcast_ref(),
-        ReadError::Log(LogError::NoSpace { .. } | LogError::Corrupt { .. } | LogError::Failed { .. })
-        | ReadError::OutOfRange { .. } => None,
+        ReadError::Log(error) => missing_of_log(error),
+        ReadError::OutOfRange { .. } => None,
+    }
+}
+
+/// The same of a search in a log.
+pub(super) fn missing_of_log(error: &LogError) -> Option<&Missing> {
+    match error {
+        LogError::Io { source, .. } => source.get_ref()?.downcast_ref(),
+        LogError::NoSpace { .. } | LogError::Corrupt { .. } | LogError::Failed { .. } => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The IO loop of a reactor: partitions, their files, and whoever waits for them.
 //!
-//! In: commands of network loops, orders of the control thread, completions of flushes and cold reads. Out: outcomes. All
+//! In: commands of network loops, orders of the control thread, completions of flushes, cold reads and look-ups. Out: outcomes. All
 //! produce commands of a turn for one partition become one vectored write. Reading order: `on_command`, `end_turn`
 //! (`append_pending`, then `look`), then `on_completion`; `housekeeping` for what happens now and then.
 //!
@@ -47,6 +47,8 @@ use fetch_set::FetchSet;
 use flush::FlushRound;
 use housekeeping::Housekeeping;
 pub use housekeeping::{CheckpointNote, NoteTaker};
+use lists::Listing;
+use lookup::LookUp;
 use order::{Closed, Order, Replica};
 use partition::Partition;
 use produce::WaitingProduce;
@@ -97,8 +99,12 @@ pub struct IoLoop {
     waits: u64,
     due: BinaryHeap<Reverse<(Instant, Due)>>,
     cold_reads: slab::Slab<ColdRead>,
-    /// Entries of fetch sets whose look-up is under way.
-    lookups: slab::Slab<(FetchSetId, u32)>,
+    /// Look-ups under way.
+    lookups: slab::Slab<LookUp>,
+    /// Requests for offsets that are not answered.
+    listings: slab::Slab<Listing>,
+    /// Those to go on with this turn.
+    lists: Vec<usize>,
     /// At most one per directory.
     rounds: slab::Slab<FlushRound>,
     /// Partitions that want a flush and are in no round.
@@ -143,6 +149,8 @@ impl IoLoop {
             due: BinaryHeap::new(),
             cold_reads: slab::Slab::new(),
             lookups: slab::Slab::new(),
+            listings: slab::Slab::new(),
+            lists: Vec::new(),
             rounds: slab::Slab::new(),
             flush_queue: Vec::new(),
             outcomes: Vec::new(),
@@ -276,7 +284,7 @@ impl IoLoop {
                 }
             }
             Command::Forget(id) => self.forget(id),
-            Command::ListOffsets(request) => self.pending_lists().push(request),
+            Command::ListOffsets(request) => self.on_list_offsets(request),
             Command::Group(command) => self.coordinators.commands.push(command),
             Command::ListGroups { reply_to } => self.list_groups(reply_to),
         }
@@ -309,9 +317,9 @@ impl IoLoop {
                 self.on_cold_read(key as usize, into, result, engine)
             }
             // Found or not, the next look tells.
-            Done::Read { .. } if kind == tokens::LOOK_UP => self.on_looked_up(key as usize),
+            Done::Read { .. } if kind == tokens::LOOK_UP => self.on_looked_up(key as usize, engine),
             Done::Read { into, result } if kind == tokens::LOAD => {
-                self.on_load_read(key as u32, &into, result, engine);
+                self.on_load_read(key, &into, result, engine);
             }
             Done::Accepted { .. }
             | Done::Connected(_)
