@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ringdaw::api::list_offsets;
 use ringdaw::broker::reactor_thread::{Directive, Message, Parts, Reactor};
-use ringdaw::config::Config;
+use ringdaw::config::{Config, TopicConfig};
 use ringdaw::control_thread;
 use ringdaw::ids::{BrokerId, Home, LeaderEpoch, ReactorId};
 use ringdaw::io_thread::order::{Order, Replica};
@@ -21,12 +21,19 @@ use ringdaw::reactor::Engine as _;
 use ringdaw::reactor::mailbox::{Sender, Sleeper, mailbox};
 use ringdaw::reactor::{Disk as _, Socket};
 use ringdaw::sim::{SimDisk, SimEngine};
+use ringdaw::wire::error_code::ErrorCode;
 use ringdaw::wire::frame::{self, Front};
 use ringdaw::wire::header::{RequestHeader, ResponseHeader, put_request};
 use ringdaw::wire::message::Message as _;
 use ringdaw::wire::message::fetch::{FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponse};
 use ringdaw::wire::message::list_offsets::{
     ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, ListOffsetsResponse,
+};
+use ringdaw::wire::message::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
+};
+use ringdaw::wire::message::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchRequestTopic, OffsetFetchResponse,
 };
 use ringdaw::wire::message::produce::{
     ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData, ProduceResponse,
@@ -39,11 +46,23 @@ const PARTITIONS: i32 = 3;
 const FIRST_MS: i64 = 1_700_000_000_000;
 const TOPIC_ID: Uuid = Uuid([7; 16]);
 
+/// The partition of `__consumer_offsets` has the slot behind those of the topic.
+const OFFSETS: &str = "__consumer_offsets";
+const OFFSETS_ID: Uuid = Uuid([8; 16]);
+const OFFSETS_SLOT: u32 = PARTITIONS as u32;
+const SLOTS: u32 = OFFSETS_SLOT + 1;
+
+fn replica(slot: u32, topic: &str, partition: i32, log: Log, config: &Arc<TopicConfig>) -> Replica {
+    let (topic, config) = (topic.into(), Arc::clone(config));
+    Replica { slot, topic, partition, leader_epoch: LeaderEpoch(0), config, directory: 0, log }
+}
+
 struct World {
     disk: SimDisk,
     engine: SimEngine,
     reactor: Reactor,
     directives: Sender<Directive>,
+    config: Arc<Config>,
 }
 
 impl World {
@@ -52,7 +71,10 @@ impl World {
         // In every other world half of what a look-up needs is not in memory.
         disk.set_cold(seed % 2 == 1);
         let engine = SimEngine::new(seed, disk.clone()).expect("an event");
-        let config = Arc::new(Config::default());
+        // Groups are loaded in many pieces.
+        let mut config = Config::default();
+        config.offsets_load_buffer_size = 4096;
+        let config = Arc::new(config);
         let registry = Registry::new();
         let metrics = registry.thread("reactor-0");
         let path = std::path::PathBuf::from("/data");
@@ -60,20 +82,28 @@ impl World {
         let directories = vec![DirectoryState::new(path.clone(), 0)];
         let home = |slot| Home { reactor: ReactorId(0), slot };
         let this = BrokerId(0);
-        let partitions = (0..PARTITIONS as u32).map(|slot| Partition {
-            home: Some(home(slot)),
-            leader: Some(this),
-            leader_epoch: LeaderEpoch(0),
-            replicas: [this].into(),
-            isr: [this].into(),
-        });
         let topic_config = Arc::new(config.topic_defaults.clone());
-        let name: Arc<str> = "t".into();
-        let topic =
-            Topic::new(name.clone(), TOPIC_ID, partitions.collect(), Arc::default(), topic_config.clone());
+        let topic = |name: &str, id, slots: std::ops::Range<u32>| {
+            let partitions = slots.map(|slot| Partition {
+                home: Some(home(slot)),
+                leader: Some(this),
+                leader_epoch: LeaderEpoch(0),
+                replicas: [this].into(),
+                isr: [this].into(),
+            });
+            let config = topic_config.clone();
+            Difference::Put(Arc::new(Topic::new(
+                name.into(),
+                id,
+                partitions.collect(),
+                Arc::default(),
+                config,
+            )))
+        };
+        let topics = [topic("t", TOPIC_ID, 0..OFFSETS_SLOT), topic(OFFSETS, OFFSETS_ID, OFFSETS_SLOT..SLOTS)];
         let cluster =
             Cluster { id: "cluster".into(), this_broker: this, controller: Some(this), brokers: [].into() };
-        let image = Image::new(cluster).with([Difference::Put(Arc::new(topic))]).shared();
+        let image = Image::new(cluster).with(topics).shared();
         let (control, _requests) = control_thread::channel();
         let network = NetworkLoop::new(
             ReactorId(0),
@@ -101,21 +131,15 @@ impl World {
         let sleeper = Sleeper::new(engine.waker());
         let (mut directives, inbox) = mailbox(64, sleeper.clone());
         let log_config = Arc::new(LogConfig { segment_bytes: 60_000, ..LogConfig::default() });
-        let replicas = (0..PARTITIONS).map(|partition| Replica {
-            slot: partition as u32,
-            topic: name.clone(),
-            partition,
-            leader_epoch: LeaderEpoch(0),
-            config: topic_config.clone(),
-            directory: 0,
-            log: Log::create(
-                &disk,
-                &path.join(format!("t-{partition}")),
-                None,
-                log_config.clone(),
-                engine.wall(),
-            )
-            .expect("a log"),
+        let replicas = (0..SLOTS).map(|slot| {
+            let (topic, partition) = if slot < OFFSETS_SLOT {
+                ("t", slot as i32)
+            } else {
+                (OFFSETS, (slot - OFFSETS_SLOT) as i32)
+            };
+            let path = path.join(format!("{topic}-{partition}"));
+            let log = Log::create(&disk, &path, None, log_config.clone(), engine.wall()).expect("a log");
+            replica(slot, topic, partition, log, &topic_config)
         });
         directives
             .push(Directive::Order(Order::Adopt { replicas: replicas.collect(), done: Box::new(|()| {}) }));
@@ -131,7 +155,7 @@ impl World {
             metrics,
             spin_us: 0,
         };
-        World { disk, engine, reactor: Reactor::new(parts), directives }
+        World { disk, engine, reactor: Reactor::new(parts), directives, config }
     }
 
     /// A connection, served by the reactor under test.
@@ -401,4 +425,99 @@ fn a_client_that_leaves_in_the_middle_of_a_frame_harms_nobody() {
         assert!(answered, "seed {seed}");
         assert!(leaver.answer(&world).is_none(), "seed {seed}");
     }
+}
+
+/// What one request of this client is answered.
+fn ask<'m, Q: ringdaw::wire::message::Message<'m>>(
+    world: &mut World,
+    client: &mut Client,
+    version: i16,
+    request: &Q,
+) -> Vec<u8> {
+    client.send(world, version, request);
+    for _ in 0..200_000 {
+        world.turn();
+        if let Some(body) = client.answer(world) {
+            return body;
+        }
+    }
+    panic!("no answer to {:?}", Q::KEY);
+}
+
+#[test]
+fn groups_are_loaded_from_a_cold_disk_again_and_again_with_every_offset_they_had() {
+    let (mut loads_seen, mut lacked) = (0, 0);
+    for seed in 1..=12 {
+        let mut world = World::new(seed);
+        let mut client = world.connect();
+        let mut committed = [-1i64; 40];
+        for step in 0..400i64 {
+            let group = (step * 7 % 40) as usize;
+            let part = OffsetCommitRequestPartition {
+                partition_index: 0,
+                committed_offset: step,
+                committed_metadata: Some("a few words of the client, so that the log has some length"),
+                ..Default::default()
+            };
+            let topic = OffsetCommitRequestTopic { name: "t", partitions: vec![part].into() };
+            let name = format!("group-{group}");
+            let request = OffsetCommitRequest {
+                group_id: &name,
+                generation_id_or_member_epoch: -1,
+                topics: vec![topic].into(),
+                ..Default::default()
+            };
+            let body = ask(&mut world, &mut client, 7, &request);
+            let mut reader = Reader::new(&body);
+            ResponseHeader::decode(&mut reader, ApiKey::OffsetCommit, 7).expect("a header");
+            let response = OffsetCommitResponse::decode(&mut reader, 7).expect("a response");
+            assert_eq!(response.topics[0].partitions[0].error_code, 0, "seed {seed}");
+            committed[group] = step;
+        }
+        let lacked_before = world.disk.missing();
+        // The partition leaves and comes back, the second time while it is still being loaded.
+        for turns_between in [50, 1, 0] {
+            let (give, log) = std::sync::mpsc::channel();
+            let done = Box::new(move |log| give.send(log).expect("the test waits"));
+            world.directives.push(Directive::Order(Order::Release { slot: OFFSETS_SLOT, done }));
+            world.directives.flush_by_call();
+            let log = (0..100).find_map(|_| {
+                world.turn();
+                log.try_recv().ok()
+            });
+            let log = log.expect("it is given up").expect("it was there");
+            let replica =
+                replica(OFFSETS_SLOT, OFFSETS, 0, log, &Arc::new(world.config.topic_defaults.clone()));
+            let order = Order::Adopt { replicas: vec![replica], done: Box::new(|()| {}) };
+            world.directives.push(Directive::Order(order));
+            world.directives.flush_by_call();
+            for _ in 0..turns_between {
+                world.turn();
+            }
+        }
+        for (group, offset) in committed.iter().enumerate() {
+            let name = format!("group-{group}");
+            let topic = OffsetFetchRequestTopic { name: "t", partition_indexes: vec![0].into() };
+            let request = OffsetFetchRequest {
+                group_id: &name,
+                topics: Some(vec![topic].into()),
+                ..Default::default()
+            };
+            let found = loop {
+                let body = ask(&mut world, &mut client, 5, &request);
+                let mut reader = Reader::new(&body);
+                ResponseHeader::decode(&mut reader, ApiKey::OffsetFetch, 5).expect("a header");
+                let response = OffsetFetchResponse::decode(&mut reader, 5).expect("a response");
+                if response.error_code == 0 {
+                    break response.topics[0].partitions[0].committed_offset;
+                }
+                assert_eq!(response.error_code, ErrorCode::CoordinatorLoadInProgress as i16, "seed {seed}");
+                loads_seen += 1;
+            };
+            assert_eq!(found, *offset, "seed {seed}: {name}");
+        }
+        lacked += world.disk.missing() - lacked_before;
+    }
+    assert!(loads_seen > 0, "nobody was told that groups are being loaded");
+    assert!(lacked > 0, "every loading found all it needed in memory");
 }
