@@ -72,7 +72,7 @@ impl BatchHeader {
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         let front = front(bytes)?;
         if front.magic != 2 {
-            return Err(BatchError::Magic { magic: front.magic });
+            return Err(BatchError::OldMagic { magic: front.magic });
         }
         if bytes.len() < front.total_bytes {
             return Err(BatchError::Incomplete { announced: front.total_bytes, present: bytes.len() });
@@ -220,8 +220,10 @@ pub enum BatchError {
     Incomplete { announced: usize, present: usize },
     #[error("the batch announces a length of {length}, magic {magic} needs at least {length_min}")]
     Length { length: i32, magic: u8, length_min: usize },
-    #[error("the batch has magic {magic}, this version of Produce takes magic 2 only")]
+    #[error("the batch has magic {magic}, the formats there are have 0, 1 and 2")]
     Magic { magic: u8 },
+    #[error("the batch has the old magic {magic}, and only magic 2 is taken here")]
+    OldMagic { magic: u8 },
     #[error("the batch ends after {total} bytes, {trailing} more follow it; exactly one batch is allowed")]
     Trailing { total: usize, trailing: usize },
     #[error("the batch begins at offset {base_offset}, a producer's must begin at 0")]
@@ -251,13 +253,14 @@ impl BatchError {
     pub fn code(&self) -> ErrorCode {
         match self {
             BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            BatchError::Crc { .. } | BatchError::Length { .. } => ErrorCode::CorruptMessage,
             // Old magics are understood and refused; higher ones are not understood.
-            BatchError::Magic { magic } if *magic > 2 => ErrorCode::CorruptMessage,
+            BatchError::Crc { .. } | BatchError::Length { .. } | BatchError::Magic { .. } => {
+                ErrorCode::CorruptMessage
+            }
             BatchError::CodecVersion { .. } => ErrorCode::UnsupportedCompressionType,
             BatchError::Empty
             | BatchError::Incomplete { .. }
-            | BatchError::Magic { .. }
+            | BatchError::OldMagic { .. }
             | BatchError::Trailing { .. }
             | BatchError::BaseOffset { .. }
             | BatchError::Codec { .. }

@@ -14,44 +14,10 @@ use ringdaw::log::{Log, LogConfig, OpenFacts, Recovered};
 use ringdaw::reactor::{Disk, OsDisk};
 use ringdaw::wire::batch::{Batch, batches};
 
+use crate::outside::java;
 use crate::support::*;
 
 const RELEASES: [&str; 3] = ["k100", "k282", "k391"];
-
-fn golden(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/java").join(name);
-    let packed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
-    bytes
-}
-
-/// Unpacks an archive: plain files and directories with short names is all these hold.
-fn unpack(name: &str, into: &Path) {
-    let bytes = golden(name);
-    let mut rest = &bytes[..];
-    while let Some((head, body)) = rest.split_first_chunk::<512>() {
-        if head[0] == 0 {
-            break;
-        }
-        let text = |from: usize, to: usize| {
-            let field = &head[from..to];
-            let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
-            std::str::from_utf8(&field[..end]).unwrap().trim().to_owned()
-        };
-        let size = usize::from_str_radix(&text(124, 136), 8).unwrap();
-        let path = into.join(text(0, 100));
-        match head[156] {
-            b'5' => std::fs::create_dir_all(&path).unwrap(),
-            b'0' | 0 => {
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(&path, &body[..size]).unwrap();
-            }
-            kind => panic!("{}: entry of kind {kind}", path.display()),
-        }
-        rest = &body[size.next_multiple_of(512)..];
-    }
-}
 
 struct Java {
     _directory: tempfile::TempDir,
@@ -62,8 +28,7 @@ struct Java {
 fn unpacked(release: &str, clean: bool) -> Java {
     let directory = tempfile::tempdir().unwrap();
     let state = if clean { "clean" } else { "kill9" };
-    unpack(&format!("disk-{release}-{state}.tar.gz"), directory.path());
-    let data = directory.path().join("DATA");
+    let data = java::unpack(&format!("disk-{release}-{state}.tar.gz"), directory.path());
     Java { _directory: directory, data, clean }
 }
 
@@ -284,7 +249,10 @@ fn old_message_sets_are_read_as_they_are() {
 type DumpedBatch = (i64, i64, u32, i64);
 
 fn dumped_batches(release: &str) -> BTreeMap<(String, i32), Vec<DumpedBatch>> {
-    let text = String::from_utf8_lossy(&golden(&format!("disk-{release}-clean.dump.txt.gz"))).into_owned();
+    let path = java::golden(&format!("disk-{release}-clean.dump.txt.gz"));
+    let packed = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
     let mut dumped: BTreeMap<(String, i32), Vec<DumpedBatch>> = BTreeMap::new();
     let mut key = None;
     for line in text.lines() {

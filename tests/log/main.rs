@@ -5,4 +5,6 @@ mod crash;
 mod directory;
 mod java;
 mod model;
+#[path = "../outside/mod.rs"]
+mod outside;
 mod support;
