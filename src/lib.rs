@@ -7,7 +7,7 @@
 //!                   ^       <-- outcome --           |
 //!            metadata::Image                         +-- log, producer: the rules, pure
 //!                   ^
-//!            control_thread (owns the metadata store)
+//!            control_thread (owns the metadata store: its own file, or ZooKeeper)
 //! ```
 //!
 //! **One produce request.** `reactor::ring` receives into a pool; `network_thread::connection` cuts frames;
@@ -30,7 +30,8 @@
 //! **Where this differs from the first design.** Receives are single-shot and take a pool buffer only when bytes are there,
 //! so muting a connection is not asking for more and nothing is cancelled. One reactor accepts and deals connections out.
 //! Up to sixteen produce requests of one connection are in work together, in order. Fetch sets are flagged by appends, so
-//! neither side walks a session. A shared flush of many logs is one `syncfs`.
+//! neither side walks a session. Metadata is one `State` that two stores advance by the same changes; a ZooKeeper session is
+//! ours, not a crate's, for the reasons in `metadata::zookeeper::session`. A shared flush of many logs is one `syncfs`.
 pub mod api;
 pub mod broker;
 pub mod checksum;

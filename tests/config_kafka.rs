@@ -167,11 +167,12 @@ fn topic_overrides_are_judged_in_kafkas_words() {
 /// Where a key that works ends up when no field of `Config` carries its name: what `together` makes of it.
 const READ_AS: &[(&str, &str)] = &[
     ("node.id", "broker_id"),
-    ("reserved.broker.max.id", "broker_id"),
-    ("broker.id.generation.enable", "broker_id"),
     ("listener.security.protocol.map", "listeners"),
     ("log.dir", "log_dirs"),
     ("zookeeper.connect", "zookeeper"),
+    ("zookeeper.connection.timeout.ms", "connection_timeout_ms"),
+    ("zookeeper.session.timeout.ms", "session_timeout_ms"),
+    ("zookeeper.max.in.flight.requests", "max_in_flight_requests"),
     // Of the three bounds of a timestamp the configuration makes two.
     ("message.timestamp.difference.max.ms", "message_timestamp_before_max_ms"),
 ];

@@ -85,6 +85,7 @@ impl World {
         let topic_config = Arc::new(config.topic_defaults.clone());
         let topic = |name: &str, id, slots: std::ops::Range<u32>| {
             let partitions = slots.map(|slot| Partition {
+                replica: Some(home(slot)),
                 home: Some(home(slot)),
                 leader: Some(this),
                 leader_epoch: LeaderEpoch(0),

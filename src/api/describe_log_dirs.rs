@@ -25,7 +25,8 @@ pub struct Plan {
 pub fn plan(ctx: &Context<'_>, request: &DescribeLogDirsRequest<'_>) -> Plan {
     let mut plan = Plan::default();
     let mut add = |topic: &str, partition: i32| {
-        let home = ctx.image.topic(topic).and_then(|topic| topic.partition(partition)).and_then(|p| p.home);
+        let home =
+            ctx.image.topic(topic).and_then(|topic| topic.partition(partition)).and_then(|p| p.replica);
         if let Some(home) = home {
             plan.partitions.push((topic.to_owned(), partition));
             plan.questions.push((home, Question::Extent));

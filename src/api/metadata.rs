@@ -220,7 +220,7 @@ impl<'a> Writer<'_, 'a> {
         let missing = replicas.len() < partition.replicas.len() || isr.len() < partition.isr.len();
         let code = if code == ErrorCode::None && missing { ErrorCode::ReplicaNotAvailable } else { code };
         let is_offline =
-            |id: &&BrokerId| !alive(id) || (**id == cluster.this_broker && partition.home.is_none());
+            |id: &&BrokerId| !alive(id) || (**id == cluster.this_broker && partition.replica.is_none());
         MetadataResponsePartition {
             error_code: code as i16,
             partition_index: number,

@@ -17,7 +17,7 @@ use crate::broker::cleaner::CleanerPoints;
 use crate::broker::reactor_thread::Directive;
 use crate::broker::settings::log_config;
 use crate::config::{Config, TopicConfig};
-use crate::ids::{Home, ReactorId};
+use crate::ids::{Home, LeaderEpoch, ReactorId};
 use crate::io_thread::order::{Order, Replica, TopicPartition};
 use crate::io_thread::{CheckpointNote, DirectoryState};
 use crate::log::checkpoint::{self, Checkpoint};
@@ -110,7 +110,7 @@ pub struct OpenedReplica {
     pub topic: Arc<str>,
     pub partition: i32,
     pub directory: u16,
-    pub leader_epoch: crate::ids::LeaderEpoch,
+    pub leader_epoch: LeaderEpoch,
     pub config: Arc<TopicConfig>,
     pub log: Log,
 }
@@ -204,6 +204,24 @@ impl Replicas for Background {
                 done: Box::new(move |()| gather.one()),
             };
             direct_to(sender, Directive::Order(order));
+        }
+        receiver
+    }
+
+    fn lead(&self, epochs: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()> {
+        let (reply, receiver) = oneshot::channel();
+        let mut by_reactor: BTreeMap<ReactorId, Vec<(u32, LeaderEpoch)>> = BTreeMap::new();
+        for (home, epoch) in epochs {
+            by_reactor.entry(home.reactor).or_default().push((home.slot, epoch));
+        }
+        let gather = Gather::new(by_reactor.len(), move || {
+            let _ = reply.send(());
+        });
+        for (reactor, epochs) in by_reactor {
+            let Some((_, sender)) = self.reactors.iter().find(|(id, _)| *id == reactor) else { continue };
+            let gather = Arc::clone(&gather);
+            let done = Box::new(move |()| gather.one());
+            direct_to(sender, Directive::Order(Order::Lead { epochs, done }));
         }
         receiver
     }

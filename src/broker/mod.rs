@@ -16,7 +16,7 @@ use crate::broker::cleaner::{Cleaner, CleanerPoints};
 use crate::broker::placement::{Placement, place};
 use crate::broker::reactor_thread::{Directive, Message, Parts, Peer, Reactor};
 use crate::broker::startup::{Prepared, StartError, prepare, random_numbers};
-use crate::config::{Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
+use crate::config::{self, Config, LOG_WINDOW_DIRTY_BYTES, LOG_WINDOW_RESIDENT_BYTES, ReactorEngine};
 use crate::control_thread::health::Health;
 use crate::control_thread::metrics_page::{self, Page, PageServer};
 use crate::control_thread::{self, ControlHandle, Reply};
@@ -78,13 +78,6 @@ pub fn run(config: Config) -> u8 {
 
 async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     let began = std::time::Instant::now();
-    if config.zookeeper.is_some() {
-        return Err(StartError::Settings(
-            "zookeeper.connect is set, but this build serves a single broker only: leave it out to keep the metadata \
-             in the log directory"
-                .to_owned(),
-        ));
-    }
     direct::ignore_file_size_signal();
     let cores = cores(&config)?;
     let placement = place(config.num_network_threads, config.num_io_threads, &cores);
@@ -106,13 +99,47 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     });
     let page_server = config.metrics_listener.as_ref().map(|at| serve_page(at, &page)).transpose()?;
     health.starting("the log directories are being opened and recovered");
-    let mut prepared = prepare(&config).await?;
+    let (directories, owner) = startup::open_directories(&config)?;
+    let host = Host { cores, kind, listeners, registry, health, page, page_server, began };
+    match &config.zookeeper {
+        None => {
+            let (store, is_new) = startup::open_embedded(&config, &owner)?;
+            serve_from(host, prepare(&config, directories, store, is_new).await?).await
+        }
+        Some(settings) => {
+            host.health.starting("ZooKeeper is being asked for the cluster's metadata");
+            let endpoints = endpoints(&config, &host.listeners);
+            let store = startup::open_zookeeper(&config, settings, &owner, &endpoints).await?;
+            host.health.starting("the logs are being opened and recovered");
+            serve_from(host, prepare(&config, directories, store, false).await?).await
+        }
+    }
+}
+
+/// What is there before the metadata is.
+struct Host {
+    cores: Vec<usize>,
+    kind: Kind,
+    listeners: Vec<Bound>,
+    registry: Arc<Registry>,
+    health: Arc<Health>,
+    page: Arc<Page>,
+    page_server: Option<PageServer>,
+    began: std::time::Instant,
+}
+
+/// Serves what was prepared until a signal or a failure. Returns the exit code.
+async fn serve_from<S: Store + Send + 'static>(
+    host: Host,
+    mut prepared: Prepared<S>,
+) -> Result<u8, StartError> {
+    let Host { cores, kind, listeners, registry, health, page, page_server, began } = host;
     let config = Arc::clone(&prepared.config);
     // The store may hold other numbers of threads than the file.
     let placement = place(config.num_network_threads, config.num_io_threads, &cores);
 
     health.starting("threads and partitions are being set up");
-    let image = first_image(&config, &prepared, &listeners).shared();
+    let image = first_image(&config, &prepared.store, &listeners).shared();
     let (control, requests) = control_thread::channel();
     let background_slot: Arc<Mutex<Option<Background>>> = Arc::new(Mutex::new(None));
     let threads = start_reactors(
@@ -157,6 +184,7 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
     let cluster_id = Arc::clone(prepared.store.state().cluster_id());
     let broker_id = prepared.store.state().broker_id();
     publish_topics(prepared.store.state(), &config, &background, homes, &image).await?;
+    prepared.store.enlist().await.map_err(startup::store_error)?;
     let parts = control_thread::Parts {
         store: prepared.store,
         image: Arc::clone(&image),
@@ -165,9 +193,10 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
         random: random_numbers()?,
         requests,
     };
-    control_thread::spawn(parts)
+    let (control_thread, caught_up) = control_thread::spawn(parts)
         .map_err(|error| StartError::Runtime(format!("the control thread cannot be started: {error}")))?;
     drop(control);
+    caught_up.await.map_err(|_| StartError::Runtime("the control thread has ended".to_owned()))?;
     page.broker.store(Some(Arc::new(metrics_page::Broker {
         image: Arc::clone(&image),
         directories: prepared.directories.clone(),
@@ -211,6 +240,8 @@ async fn serve(config: Arc<Config>) -> Result<u8, StartError> {
         cleaner.stop();
     }
     let clean = stop(&threads, &placement, &background, &prepared.directories, &prepared.log_directories);
+    // Only now that every log is closed do the others hear that this broker is gone. A thread that panicked has said so.
+    let _ = control_thread.join();
     drop(page_server);
     Ok(if code == 0 && !clean { 1 } else { code })
 }
@@ -331,28 +362,33 @@ fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {
     Ok(bound)
 }
 
+/// Where clients shall reach this broker, by listener.
+fn endpoints(config: &Config, listeners: &[Bound]) -> Vec<Endpoint> {
+    let endpoint = |advertised: &config::Listener| {
+        let bound = listeners.iter().find(|bound| *bound.name == *advertised.name);
+        let port = match (advertised.port, bound) {
+            (0, Some(bound)) => bound.address.port(),
+            (port, _) => port,
+        };
+        let host = if advertised.host.is_empty() { host_name() } else { advertised.host.clone() };
+        Endpoint { listener: Arc::from(advertised.name.as_str()), host: Arc::from(host), port }
+    };
+    config.advertised_listeners.iter().map(endpoint).collect()
+}
+
 /// The image before any topic: this broker and its endpoints.
-fn first_image(config: &Config, prepared: &Prepared, listeners: &[Bound]) -> Image {
-    let state = prepared.store.state();
+fn first_image<S: Store>(config: &Config, store: &S, listeners: &[Bound]) -> Image {
+    let state = store.state();
     let id: BrokerId = state.broker_id();
-    let endpoints = config
-        .advertised_listeners
-        .iter()
-        .map(|advertised| {
-            let bound = listeners.iter().find(|bound| *bound.name == *advertised.name);
-            let port = match (advertised.port, bound) {
-                (0, Some(bound)) => bound.address.port(),
-                (port, _) => port,
-            };
-            let host = if advertised.host.is_empty() { host_name() } else { advertised.host.clone() };
-            Endpoint { listener: Arc::from(advertised.name.as_str()), host: Arc::from(host), port }
-        })
-        .collect();
-    let broker = BrokerFacts { id, rack: config.broker_rack.as_deref().map(Arc::from), endpoints };
+    let broker = BrokerFacts {
+        id,
+        rack: config.broker_rack.as_deref().map(Arc::from),
+        endpoints: endpoints(config, listeners),
+    };
     Image::new(Cluster {
         id: Arc::clone(state.cluster_id()),
         this_broker: id,
-        controller: Some(id),
+        controller: (!S::SHARED).then_some(id),
         brokers: Arc::from(vec![broker]),
     })
 }

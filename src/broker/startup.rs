@@ -11,17 +11,19 @@ use std::time::{Duration, Instant};
 
 use crate::broker::background::OpenedReplica;
 use crate::broker::settings::log_config;
-use crate::config::{Config, Overrides, TopicConfig};
+use crate::config::{self, Config, Overrides, SecurityProtocol, TopicConfig};
 use crate::ids::{BrokerId, LeaderEpoch};
 use crate::io_thread::DirectoryState;
 use crate::log::directory::{DirectoryError, LogDirectory, ReplicaFound, check_duplicates};
 use crate::log::{Log, Recovered, directory_facts};
 use crate::metadata::embedded::{Embedded, Opened, Owner};
-use crate::metadata::fresh_id::Random;
+use crate::metadata::fresh_id::{Random, told};
 use crate::metadata::reconcile::{Found, Plan, reconcile};
 use crate::metadata::settings_path;
-use crate::metadata::store::Store;
-use crate::metadata::{Change, State};
+use crate::metadata::store::{Store, StoreError};
+use crate::metadata::zookeeper::znode::BrokerNode;
+use crate::metadata::zookeeper::{Applicant, Terms, ZooKeeper};
+use crate::metadata::{Change, Endpoint, State};
 use crate::random;
 use crate::reactor::{Disk, OsDisk, direct};
 
@@ -70,11 +72,11 @@ impl From<DirectoryError> for StartError {
 }
 
 /// What is on disk, opened.
-pub struct Prepared {
+pub struct Prepared<S> {
     pub log_directories: Vec<LogDirectory>,
     /// The same, as the threads know them.
     pub directories: Vec<Arc<DirectoryState>>,
-    pub store: Embedded,
+    pub store: S,
     pub opened: Vec<OpenedReplica>,
     pub doomed: Vec<PathBuf>,
     /// The settings with what was set while earlier runs ran.
@@ -107,8 +109,8 @@ fn open_directory(disk: &OsDisk, path: &Path) -> Result<LogDirectory, DirectoryE
     }
 }
 
-/// Opens directories, metadata and logs.
-pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
+/// Opens the log directories, and says whose they are.
+pub fn open_directories(config: &Config) -> Result<(Vec<LogDirectory>, Owner), StartError> {
     let disk = OsDisk;
     let mut directories = Vec::new();
     for path in &config.log_dirs {
@@ -118,27 +120,108 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
         tracing::warn!("{warning}");
     }
     check_duplicates(&directories)?;
-    let identity = identity(config, &directories)?;
+    let owner = identity(config, &directories)?;
+    Ok((directories, owner))
+}
+
+/// Opens this broker's own metadata; true when it was made just now.
+pub fn open_embedded(config: &Config, owner: &Owner) -> Result<(Embedded, bool), StartError> {
     let mut random = random_numbers()?;
-    let (mut store, found) = Embedded::open(Arc::new(OsDisk), &config.log_dirs, &identity, &mut random)
+    let (store, found) = Embedded::open(Arc::new(OsDisk), &config.log_dirs, owner, &mut random)
         .map_err(|error| StartError::Directory(error.to_string()))?;
     if let Opened::Read { cut: Some(cut) } = &found {
         tracing::warn!(path = %store.path().display(), position = cut.position, bytes = cut.bytes, "the metadata ended inside a record that nobody was told of; it was cut off");
     }
+    Ok((store, found == Opened::New))
+}
+
+/// Connects to ZooKeeper and reads the cluster's metadata. `endpoints` is where clients shall reach this broker.
+pub async fn open_zookeeper(
+    config: &Config,
+    settings: &config::ZooKeeper,
+    owner: &Owner,
+    endpoints: &[Endpoint],
+) -> Result<ZooKeeper, StartError> {
+    if settings.set_acl {
+        return Err(StartError::Settings(
+            "zookeeper.set.acl is true, but this build makes its nodes open to everybody: leave it out, or guard \
+             ZooKeeper by its network"
+                .to_owned(),
+        ));
+    }
+    let applicant = Applicant {
+        broker_id: owner.broker_id,
+        generates_id: config.broker_id_generation_enable,
+        reserved_id_max: config.reserved_broker_max_id,
+        cluster_id: owner.cluster_id.clone(),
+        said_by: owner.cluster_said_by.clone(),
+    };
+    let terms = Terms {
+        protocol: config.inter_broker_protocol_version,
+        delete_topic_enable: config.delete_topic_enable,
+        node: broker_node(config, endpoints),
+        session_timeout: Duration::from_millis(settings.session_timeout_ms.into()),
+        random: random_numbers()?,
+    };
+    let mut store = ZooKeeper::open(settings, &applicant, terms).await.map_err(store_error)?;
+    store.load().await.map_err(store_error)?;
+    Ok(store)
+}
+
+pub fn store_error(error: StoreError) -> StartError {
+    StartError::Runtime(error.to_string())
+}
+
+/// This broker as it registers itself (contract 4.3).
+fn broker_node(config: &Config, endpoints: &[Endpoint]) -> BrokerNode {
+    let protocol = |endpoint: &Endpoint| {
+        let listener =
+            config.advertised_listeners.iter().find(|listener| *listener.name == *endpoint.listener);
+        listener.map_or(SecurityProtocol::Plaintext, |listener| listener.protocol)
+    };
+    let plain = endpoints.iter().find(|endpoint| protocol(endpoint) == SecurityProtocol::Plaintext);
+    let text = |Endpoint { listener, host, port }: &Endpoint| match host.contains(':') {
+        true => format!("{listener}://[{host}]:{port}"),
+        false => format!("{listener}://{host}:{port}"),
+    };
+    BrokerNode {
+        host: plain.map(|endpoint| endpoint.host.to_string()),
+        port: plain.map_or(-1, |endpoint| endpoint.port.into()),
+        jmx_port: -1,
+        timestamp: direct::wall().0,
+        endpoints: endpoints.iter().map(text).collect(),
+        protocols: endpoints
+            .iter()
+            .map(|endpoint| (endpoint.listener.to_string(), protocol(endpoint).as_str().to_owned()))
+            .collect(),
+        rack: config.broker_rack.clone(),
+        features: serde_json::Map::new(),
+    }
+}
+
+/// Opens the logs of what the metadata says. `is_new`: the store was made just now, so topics that the directories hold are of
+/// an earlier broker.
+pub async fn prepare<S: Store>(
+    config: &Config,
+    mut directories: Vec<LogDirectory>,
+    mut store: S,
+    is_new: bool,
+) -> Result<Prepared<S>, StartError> {
+    let disk = OsDisk;
+    let mut random = random_numbers()?;
     let broker_id = store.state().broker_id().0;
     let config = &with_stored_settings(config, store.state());
     let cluster_id = Arc::clone(store.state().cluster_id());
     for directory in &mut directories {
         directory.claim(&disk, broker_id, &cluster_id, direct::wall())?;
     }
-    let is_new = found == Opened::New;
     let all_clean = directories.iter().all(|directory| directory.clean || directory.replicas.is_empty());
-    if !is_new && !all_clean {
+    if !S::SHARED && !is_new && !all_clean {
         // Offsets behind the last flush may be gone: a new epoch lets clients that saw them find out.
         let incarnation = store.state().incarnation() + 1;
         commit(&mut store, vec![Change::Incarnation(incarnation)]).await?;
     }
-    let plan = plan(&disk, &directories, store.state(), is_new, &mut random)?;
+    let plan = plan::<S>(&disk, &directories, store.state(), is_new, &mut random)?;
     if !plan.adopt.is_empty() {
         tracing::info!(
             topics = plan.adopt.len(),
@@ -209,7 +292,7 @@ fn served(directories: &[LogDirectory]) -> Vec<(usize, &ReplicaFound)> {
         .collect()
 }
 
-async fn commit(store: &mut Embedded, changes: Vec<Change>) -> Result<(), StartError> {
+async fn commit<S: Store>(store: &mut S, changes: Vec<Change>) -> Result<(), StartError> {
     store.commit(changes).await.map_err(|error| StartError::Runtime(error.to_string()))
 }
 
@@ -229,6 +312,7 @@ fn identity(config: &Config, directories: &[LogDirectory]) -> Result<Owner, Star
         broker_id: config.broker_id.map(BrokerId),
         cluster_id: None,
         said_by: "broker.id".to_owned(),
+        cluster_said_by: String::new(),
         broker_id_default: BROKER_ID_DEFAULT,
     };
     for directory in directories {
@@ -249,14 +333,17 @@ fn identity(config: &Config, directories: &[LogDirectory]) -> Result<Owner, Star
                 let (stored, cluster) = (stored.clone(), ours.clone());
                 return Err(DirectoryError::ClusterId { path: path(), stored, cluster }.into());
             }
-            (Some(stored), _) => owner.cluster_id = Some(stored.clone()),
+            (Some(stored), _) => {
+                owner.cluster_id = Some(stored.clone());
+                owner.cluster_said_by = path().display().to_string();
+            }
             (None, _) => {}
         }
     }
     Ok(owner)
 }
 
-fn plan(
+fn plan<S: Store>(
     disk: &OsDisk,
     directories: &[LogDirectory],
     state: &State,
@@ -275,7 +362,15 @@ fn plan(
             path: replica.path.display().to_string(),
         });
     }
-    let plan = reconcile(state, &found, is_new, random);
+    let mut plan = reconcile(state, &found, is_new, random);
+    let foreign = std::mem::take(&mut plan.foreign);
+    if S::SHARED {
+        for why in foreign {
+            tracing::error!("{why}: it is left alone, and this broker has no replica of that partition");
+        }
+    } else {
+        plan.conflicts.extend(foreign);
+    }
     if plan.conflicts.is_empty() { Ok(plan) } else { Err(StartError::Directory(plan.conflicts.join("\n"))) }
 }
 
@@ -310,7 +405,7 @@ fn open_logs(
         let facts = found.facts(directories[number].clean, direct::wall());
         let (mut log, recovered) = Log::open(&OsDisk, &found.path, Arc::clone(log_config), facts)
             .map_err(|error| error.to_string())?;
-        if log.topic_id().is_none() {
+        if log.topic_id().is_none() && !told(topic.id).is_zero() {
             log.set_topic_id(&OsDisk, topic.id.0).map_err(|error| error.to_string())?;
         }
         let name = (found.topic.clone(), found.partition);

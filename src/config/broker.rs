@@ -11,6 +11,7 @@ use crate::config::load::{ConfigErrors, Findings, Given, Note};
 use crate::config::setting;
 use crate::config::together::Together;
 use crate::config::topic::{Durability, TopicConfig};
+use crate::config::version::Version;
 
 /// What auto means for a log directory's window.
 pub const LOG_WINDOW_DIRTY_BYTES: u64 = 64 << 20;
@@ -88,6 +89,8 @@ pub struct Config {
 
     /// `None`: the embedded store.
     pub zookeeper: Option<ZooKeeper>,
+    /// Decides in which form nodes are written and which requests brokers send each other.
+    pub inter_broker_protocol_version: Version,
 
     pub reactor_engine: ReactorEngine,
     pub log_preallocate_ahead_bytes: u32,
@@ -243,6 +246,8 @@ impl Config {
             offsets_topic_segment_bytes: count_u32("offsets.topic.segment.bytes"),
             offsets_topic_compression_codec: whole_i32("offsets.topic.compression.codec") as u8,
             zookeeper: together.zookeeper,
+            inter_broker_protocol_version: Version::parse(&word("inter.broker.protocol.version"))
+                .expect("its kind was checked"),
             reactor_engine: match word("reactor.engine").as_str() {
                 "io_uring" => ReactorEngine::IoUring,
                 "epoll" => ReactorEngine::Epoll,

@@ -307,7 +307,7 @@ pub const BROKER: &[Setting] = &[
     int("producer.id.expiration.check.interval.ms", "600000").least(1).low().internal().says("How often silent producers are looked for."),
 
     // Replication and the controller.
-    text("inter.broker.protocol.version", "3.9-IV0").allows(Allowed::Version).waits(Part::Cluster).says("The release whose protocol brokers use among themselves."),
+    text("inter.broker.protocol.version", "3.9-IV0").allows(Allowed::Version).says("The release whose protocol brokers use among themselves."),
     long("replica.lag.time.max.ms", "30000").high().waits(Part::Cluster).says("How long a follower may lag before it leaves the in-sync set."),
     int("replica.socket.timeout.ms", "30000").high().waits(Part::Cluster).says("How long a follower waits for an answer of its leader."),
     int("replica.socket.receive.buffer.bytes", "65536").high().waits(Part::Cluster).says("Receive buffer of a follower's socket."),
@@ -328,9 +328,9 @@ pub const BROKER: &[Setting] = &[
 
     // ZooKeeper.
     text("zookeeper.connect", "").null().high().says("The ZooKeeper servers and, after the last one, the path to live under; unset keeps the metadata in the log directory."),
-    int("zookeeper.connection.timeout.ms", "").null().high().waits(Part::Cluster).says("How long to wait for ZooKeeper at start."),
-    int("zookeeper.session.timeout.ms", "18000").high().waits(Part::Cluster).says("After what silence ZooKeeper declares this broker gone."),
-    int("zookeeper.max.in.flight.requests", "10").least(1).high().waits(Part::Cluster).says("How many requests to ZooKeeper may be under way at once."),
+    int("zookeeper.connection.timeout.ms", "").null().high().says("How long to wait for ZooKeeper at start."),
+    int("zookeeper.session.timeout.ms", "18000").high().says("After what silence ZooKeeper declares this broker gone."),
+    int("zookeeper.max.in.flight.requests", "10").least(1).high().says("How many requests to ZooKeeper may be under way at once."),
     flag("zookeeper.set.acl", "false").high().waits(Part::Security).says("Whether nodes in ZooKeeper are guarded against other users."),
 
     // Groups and offsets.

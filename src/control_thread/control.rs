@@ -3,6 +3,7 @@
 //! In: a command. Out: the body of its response. The order never varies, so a stop at any point leaves either no
 //! trace or a commit that the next start carries out. What the replicas cannot follow is taken back by another commit.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::api::admin::{Command, Context, Refusal};
@@ -15,13 +16,15 @@ use crate::api::{
     offset_for_leader_epoch, scram_credentials,
 };
 use crate::config::{Config, Overrides, TopicConfig};
-use crate::ids::{Home, LeaderEpoch, ProducerId};
-use crate::metadata::fresh_id::{Random, fresh_id};
+use crate::controller::election;
+use crate::ids::{BrokerId, Home, LeaderEpoch, ProducerId};
+use crate::metadata::fresh_id::{Random, told};
 use crate::metadata::publish::{self, TopicConfigs};
-use crate::metadata::store::Event;
+use crate::metadata::zookeeper::jute::ZkError;
+use crate::metadata::zookeeper::znode;
 use crate::metadata::{
-    Answer, Change, Difference, NewReplica, Question, Replicas, SharedImage, Store, StoreError, StoredTopic,
-    Topic, settings_path, topic_name,
+    Answer, Change, Cluster, Difference, Event, Led, Members, NewLead, NewReplica, Placement, Question,
+    Replicas, SharedImage, Store, StoreError, StoredTopic, Topic, settings_path, topic_name,
 };
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
@@ -43,9 +46,6 @@ use crate::wire::message::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::wire::primitive::{Reader, Uuid};
 use crate::wire::version::ApiKey;
 
-/// Producer ids are taken from the store in blocks, as Kafka does: one commit for a thousand producers.
-const PRODUCER_ID_BLOCK: i64 = 1000;
-
 pub struct Control<S> {
     store: S,
     image: SharedImage,
@@ -53,8 +53,10 @@ pub struct Control<S> {
     topic_configs: TopicConfigs,
     replicas: Box<dyn Replicas>,
     random: Random,
-    /// The next producer id, if the block that the store gave away is not used up. A stop loses the rest of it.
-    next_producer_id: i64,
+    /// What is left of the block that the store gave away. A stop loses it.
+    producer_ids: Range<i64>,
+    /// An election could not be written: it is tried again with the next news.
+    elections_due: bool,
 }
 
 impl<S: Store> Control<S> {
@@ -65,9 +67,9 @@ impl<S: Store> Control<S> {
         replicas: Box<dyn Replicas>,
         random: Random,
     ) -> Control<S> {
-        let next_producer_id = store.state().producer_ids_below();
         let topic_configs = TopicConfigs::new(config.clone());
-        Control { store, image, config, topic_configs, replicas, random, next_producer_id }
+        let producer_ids = 0..0;
+        Control { store, image, config, topic_configs, replicas, random, producer_ids, elections_due: false }
     }
 
     #[cfg(test)]
@@ -80,17 +82,57 @@ impl<S: Store> Control<S> {
         self.store
     }
 
-    pub async fn event(&mut self) -> Event {
-        self.store.event().await
+    /// Waits until something happened elsewhere; may be dropped.
+    pub async fn stirred(&mut self) {
+        self.store.stirred().await;
     }
 
-    pub async fn follow_event(&mut self, event: Event) {
-        let Event::Changed(changes) = event;
-        for (change, result) in changes.iter().zip(self.follow(&changes).await) {
-            if let Err(why) = result {
-                tracing::error!(?change, why, "a change made elsewhere cannot be followed");
+    /// Follows what happened elsewhere.
+    pub async fn follow_news(&mut self) {
+        for event in self.store.news().await {
+            match event {
+                Event::Members(members) => self.follow_members(members),
+                Event::Changed(changes) => self.follow_changes(changes).await,
+                Event::Elected => self.elections_due = true,
             }
         }
+        if self.elections_due {
+            self.elections_due = false;
+            let ids: Vec<Uuid> = self.store.state().topics().map(|topic| topic.id).collect();
+            let elected = self.elect(&ids).await;
+            self.follow(&elected, Failed::Stays).await;
+        }
+    }
+
+    /// The end: the others are told that this broker goes.
+    pub async fn leave(&mut self) {
+        self.store.leave().await;
+    }
+
+    fn follow_members(&mut self, members: Members) {
+        let image = self.image.load();
+        let Members { controller, brokers } = members;
+        tracing::info!(
+            controller = controller.map_or(-1, |id| id.0),
+            brokers = brokers.iter().map(|broker| broker.id.to_string()).collect::<Vec<_>>().join(","),
+            "the cluster"
+        );
+        let cluster = Cluster { controller, brokers, ..image.cluster().clone() };
+        self.image.store(Arc::new(image.with([Difference::Cluster(cluster)])));
+    }
+
+    async fn follow_changes(&mut self, changes: Vec<Change>) {
+        self.elect_for(&changes).await;
+        let results = self.follow(&changes, Failed::Stays).await;
+        let mut deleted = Vec::new();
+        for (change, result) in changes.iter().zip(results) {
+            match (change, result) {
+                (Change::DeleteBegun { id }, Ok(())) => deleted.push(*id),
+                (_, Ok(())) => {}
+                (_, Err(why)) => tracing::error!(?change, why, "a change made elsewhere cannot be followed"),
+            }
+        }
+        self.finish_deletions(&deleted).await;
     }
 
     pub async fn carry_out(&mut self, command: &Command) -> Vec<u8> {
@@ -236,15 +278,12 @@ impl<S: Store> Control<S> {
         self.store_each(&changes).await
     }
 
-    /// Commits changes that do not depend on each other. One commit for all, so all of them or none.
+    /// Commits changes that do not depend on each other.
     async fn store_each(&mut self, changes: &[Change]) -> Vec<Result<(), Refusal>> {
         if changes.is_empty() {
             return Vec::new();
         }
-        match self.commit_and_follow(changes.to_vec()).await {
-            Ok(results) => results.into_iter().map(|result| result.map_err(storage_refusal)).collect(),
-            Err(refusal) => vec![Err(refusal); changes.len()],
-        }
+        self.commit_and_follow(changes.to_vec()).await
     }
 
     async fn create(&mut self, topics: &[NewTopic]) -> Vec<Result<Uuid, Refusal>> {
@@ -253,27 +292,31 @@ impl<S: Store> Control<S> {
             .iter()
             .map(|topic| {
                 Change::TopicAdded(Arc::new(StoredTopic {
-                    id: fresh_id(&mut self.random),
+                    id: self.store.topic_id(&topic.name, &mut self.random),
                     name: topic.name.clone(),
                     leader_epochs: vec![0; topic.partition_count as usize],
                     since,
                     overrides: topic.overrides.clone(),
+                    placements: self.placements(topic.partition_count as usize),
                 }))
             })
             .collect();
-        let results = match self.commit_and_follow(changes.clone()).await {
-            Ok(results) => results,
-            Err(refusal) => return vec![Err(refusal); topics.len()],
-        };
+        let results = self.commit_and_follow(changes.clone()).await;
         let ids = changes.iter().map(|change| match change {
             Change::TopicAdded(topic) => topic.id,
             other => unreachable!("{other:?} was not asked for"),
         });
-        let made: Vec<(Uuid, Result<(), String>)> = ids.zip(results).collect();
-        let failed: Vec<Uuid> =
-            made.iter().filter(|(_, result)| result.is_err()).map(|(id, _)| *id).collect();
+        let made: Vec<(Uuid, Result<(), Refusal>)> = ids.zip(results).collect();
+        let failed = made.iter().filter(|(_, result)| result.is_err()).map(|(id, _)| *id);
+        let failed: Vec<Uuid> = failed.filter(|id| self.store.state().topic(id).is_some()).collect();
         self.forget(&failed).await;
-        made.into_iter().map(|(id, result)| result.map(|()| id).map_err(storage_refusal)).collect()
+        made.into_iter().map(|(id, result)| result.map(|()| told(id))).collect()
+    }
+
+    /// Where new partitions live: on this broker, the only one there is.
+    fn placements(&self, count: usize) -> Vec<Placement> {
+        let here = Placement { replicas: [self.store.state().broker_id()].into(), led: None };
+        if S::SHARED { vec![here; count] } else { Vec::new() }
     }
 
     /// Deletes topics that could not be made whole. Their replicas that were made are gone already.
@@ -287,24 +330,26 @@ impl<S: Store> Control<S> {
 
     async fn delete(&mut self, ids: &[Uuid]) -> Vec<Result<(), Refusal>> {
         let changes: Vec<Change> = ids.iter().map(|id| Change::DeleteBegun { id: *id }).collect();
-        let results = match self.commit_and_follow(changes).await {
-            Ok(results) => results,
-            Err(refusal) => return vec![Err(refusal); ids.len()],
-        };
-        let done = ids.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        let done: Vec<&Uuid> = done.map(|(id, _)| id).collect();
-        let spread = done.iter().filter(|id| self.store.state().spread_over(id).is_some());
+        let results = self.commit_and_follow(changes).await;
+        let done: Vec<Uuid> =
+            ids.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(id, _)| *id).collect();
+        self.finish_deletions(&done).await;
+        results
+    }
+
+    /// No replica of these topics is left here: nothing of them is.
+    async fn finish_deletions(&mut self, ids: &[Uuid]) {
+        let spread = ids.iter().filter(|id| self.store.state().spread_over(id).is_some());
         let forgotten = spread.map(|id| Change::SettingsSet {
             path: settings_path::spread(id).into(),
             settings: Overrides::new(),
         });
         let done: Vec<Change> =
-            done.iter().map(|id| Change::DeleteDone { id: **id }).chain(forgotten).collect();
+            ids.iter().map(|id| Change::DeleteDone { id: *id }).chain(forgotten).collect();
         if let Err(error) = self.store.commit(done).await {
             // The deletion itself is durable; the next start finds nothing left to remove and says so here.
             tracing::error!(%error, "the end of a deletion is not stored");
         }
-        results.into_iter().map(|result| result.map_err(storage_refusal)).collect()
     }
 
     async fn grow(&mut self, topics: &[Growth]) -> Vec<Result<(), Refusal>> {
@@ -315,7 +360,12 @@ impl<S: Store> Control<S> {
             .map(|(stored, growth)| {
                 let more = growth.partition_count as usize - growth.topic.partitions.len();
                 let epoch = state.stored_epoch(stored?, LeaderEpoch(0));
-                Some(Change::PartitionsAdded { id: growth.topic.id, leader_epochs: vec![epoch; more] })
+                let placements = self.placements(more);
+                Some(Change::PartitionsAdded {
+                    id: growth.topic.id,
+                    leader_epochs: vec![epoch; more],
+                    placements,
+                })
             })
             .collect();
         // The image is made from the state on this very thread, so this is an answer and not a panic only out of care.
@@ -328,59 +378,137 @@ impl<S: Store> Control<S> {
             path: settings_path::spread(&topic.id).into(),
             settings: [(settings_path::SPREAD_OVER.to_owned(), topic.spread_over.to_string())].into(),
         }));
-        let results = match self.commit_and_follow(changes).await {
-            Ok(mut results) => {
-                results.truncate(topics.len());
-                results
-            }
-            Err(refusal) => return vec![Err(refusal); topics.len()],
+        let mut results = self.commit_and_follow(changes).await;
+        results.truncate(topics.len());
+        let state = self.store.state();
+        let grew = |growth: &Growth| {
+            state
+                .topic(&growth.topic.id)
+                .is_some_and(|topic| topic.partition_count() == growth.partition_count)
         };
-        let failed = topics.iter().zip(&results).filter(|(_, result)| result.is_err());
+        let failed = topics.iter().zip(&results).filter(|(growth, result)| result.is_err() && grew(growth));
         let taken_back = failed.map(|(growth, _)| Change::PartitionsTakenBack {
             id: growth.topic.id,
             partition_count: growth.topic.partitions.len() as i32,
         });
-        if let Err(error) = self.store.commit(taken_back.collect()).await {
+        let taken_back = taken_back.collect();
+        if let Err(error) = self.store.commit(taken_back).await {
             tracing::error!(%error, "partitions that could not be made come back at the next start");
         }
-        results.into_iter().map(|result| result.map_err(storage_refusal)).collect()
+        results
     }
 
     async fn producer_id(&mut self) -> Result<ProducerId, ErrorCode> {
-        if self.next_producer_id == self.store.state().producer_ids_below() {
-            let Some(below) = self.next_producer_id.checked_add(PRODUCER_ID_BLOCK) else {
-                tracing::error!("there are no producer ids left");
-                return Err(ErrorCode::UnknownServerError);
-            };
-            if let Err(error) = self.store.commit(vec![Change::ProducerIdsBelow(below)]).await {
+        if self.producer_ids.is_empty() {
+            self.producer_ids = self.store.claim_producer_ids().await.map_err(|error| {
                 tracing::error!(%error, "no block of producer ids");
-                // Retriable: a full disk passes.
-                return Err(ErrorCode::CoordinatorNotAvailable);
-            }
+                match error {
+                    StoreError::Unfit(_) => ErrorCode::UnknownServerError,
+                    // Retriable: a full disk passes, and ZooKeeper comes back.
+                    _ => ErrorCode::CoordinatorNotAvailable,
+                }
+            })?;
         }
-        let id = ProducerId(self.next_producer_id);
-        self.next_producer_id += 1;
+        let id = ProducerId(self.producer_ids.start);
+        self.producer_ids.start += 1;
         Ok(id)
     }
 
-    /// One commit, and what it means for the replicas and the image. A result for each change.
-    pub(super) async fn commit_and_follow(
-        &mut self,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Result<(), String>>, Refusal> {
-        if let Err(error) = self.store.commit(changes.clone()).await {
-            tracing::error!(%error, "a change of metadata is refused");
-            return Err(store_refusal(&error));
+    /// Writes down who leads partitions that nobody leads and somebody can, and gives back what was written. A replica lives
+    /// where its broker does.
+    async fn elect(&mut self, ids: &[Uuid]) -> Vec<Change> {
+        if !S::SHARED || !self.store.controls() {
+            return Vec::new();
         }
-        Ok(self.follow(&changes).await)
+        let image = self.image.load_full();
+        let lives = |id: BrokerId| image.cluster().broker(id).is_some();
+        let mut written = Vec::new();
+        for id in ids {
+            let Some(topic) = self.store.state().topic(id).cloned() else { continue };
+            let unclean = self.topic_configs.of(&topic).unclean_leader_election_enable;
+            let elect_one = |(partition, placement): (i32, &Placement)| {
+                let led = match &placement.led {
+                    None => election::first(&placement.replicas, lives)?,
+                    Some(led) if led.leader.is_some_and(lives) => return None,
+                    Some(led) => election::offline(&placement.replicas, &led.isr, lives, unclean)?,
+                };
+                let epoch = topic.leader_epochs[partition as usize];
+                let leader_epoch = if placement.led.is_some() { epoch.checked_add(1)? } else { 0 };
+                if led.unclean {
+                    tracing::warn!(topic = %topic.name, partition, "a leader from outside the in-sync set is elected: records may be lost");
+                }
+                // The store knows by which controller and onto which version.
+                let led = Led {
+                    leader: led.leader,
+                    isr: led.isr.into(),
+                    recovering: led.unclean,
+                    controller_epoch: 0,
+                    version: 0,
+                };
+                Some(NewLead { partition, leader_epoch, led })
+            };
+            let leads: Vec<NewLead> = (0..).zip(&topic.placements).filter_map(elect_one).collect();
+            if leads.is_empty() {
+                continue;
+            }
+            let change = Change::LeadsSet { id: *id, leads };
+            match self.store.commit(vec![change.clone()]).await {
+                Ok(()) => written.push(change),
+                Err(error) => {
+                    tracing::error!(topic = %topic.name, %error, "leaders cannot be written down; they are elected later");
+                    self.elections_due = true;
+                }
+            }
+        }
+        written
     }
 
-    /// Makes replicas and image follow committed changes, those that are alike in one batch. What fails has left
-    /// neither replica nor place in the image.
-    async fn follow(&mut self, changes: &[Change]) -> Vec<Result<(), String>> {
+    /// Elects for what these changes add. It is followed with them.
+    async fn elect_for(&mut self, changes: &[Change]) {
+        let ids: Vec<Uuid> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::TopicAdded(topic) => Some(topic.id),
+                Change::PartitionsAdded { id, .. } => Some(*id),
+                _ => None,
+            })
+            .collect();
+        self.elect(&ids).await;
+    }
+
+    /// A commit, and what it means for the replicas and the image. A result for each change.
+    pub(super) async fn commit_and_follow(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>> {
+        let mut results = Vec::with_capacity(changes.len());
+        if S::WHOLE {
+            results.resize(changes.len(), self.commit(changes.clone()).await);
+        } else {
+            for change in &changes {
+                results.push(self.commit(vec![change.clone()]).await);
+            }
+        }
+        let committed = changes.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let committed: Vec<Change> = committed.map(|(change, _)| change).collect();
+        self.elect_for(&committed).await;
+        let mut followed = self.follow(&committed, Failed::TakenBack).await.into_iter();
+        for result in results.iter_mut().filter(|result| result.is_ok()) {
+            *result = followed.next().unwrap_or(Ok(())).map_err(storage_refusal);
+        }
+        results
+    }
+
+    async fn commit(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.store.commit(changes).await.map_err(|error| {
+            tracing::error!(%error, "a change of metadata is refused");
+            store_refusal(&error)
+        })
+    }
+
+    /// Makes replicas and image follow committed changes, those that are alike in one batch.
+    async fn follow(&mut self, changes: &[Change], failed: Failed) -> Vec<Result<(), String>> {
         let mut results = vec![Ok(()); changes.len()];
         self.follow_deletions(changes, &mut results).await;
-        self.follow_additions(changes, &mut results).await;
+        self.follow_additions(changes, failed, &mut results).await;
+        self.follow_leads(changes).await;
         self.follow_settings(changes).await;
         results
     }
@@ -395,9 +523,11 @@ impl<S: Store> Control<S> {
             let Some(topic) = image.topic_by_id(id) else { continue };
             gone.push(Difference::Remove(*id));
             let before = homes.len();
-            homes.extend(topic.partitions.iter().filter_map(|partition| partition.home));
+            homes.extend(topic.partitions.iter().filter_map(|partition| partition.replica));
             spans.push((index, homes.len() - before));
-            if homes.len() - before < topic.partitions.len() {
+            let this = image.cluster().this_broker;
+            let expected = topic.partitions.iter().filter(|partition| partition.replicas.contains(&this));
+            if homes.len() - before < expected.count() {
                 results[index] =
                     Err("some of its replicas are out of reach; they go at the next start".into());
             }
@@ -417,7 +547,13 @@ impl<S: Store> Control<S> {
         }
     }
 
-    async fn follow_additions(&mut self, changes: &[Change], results: &mut [Result<(), String>]) {
+    /// Replicas that cannot be made leave a change to be taken back without a trace, and one of others with what there is.
+    async fn follow_additions(
+        &mut self,
+        changes: &[Change],
+        failed: Failed,
+        results: &mut [Result<(), String>],
+    ) {
         let image = self.image.load_full();
         let state = self.store.state();
         let mut wanted: Vec<NewReplica> = Vec::new();
@@ -433,6 +569,7 @@ impl<S: Store> Control<S> {
                 | Change::Incarnation(_)
                 | Change::ProducerIdsBelow(_)
                 | Change::PartitionsTakenBack { .. }
+                | Change::LeadsSet { .. }
                 | Change::OverridesSet { .. }
                 | Change::SettingsSet { .. }
                 | Change::DeleteBegun { .. }
@@ -442,9 +579,10 @@ impl<S: Store> Control<S> {
             let Some(stored) = state.topic(&id).cloned() else { continue };
             let config = self.topic_configs.of(&stored);
             let new = first..stored.partition_count();
-            let count = new.len();
+            let here: Vec<bool> =
+                new.clone().map(|number| publish::is_here(state, &stored, number)).collect();
             wanted.extend(publish::replicas(state, &stored, &config, new));
-            additions.push(Addition { index, stored, first, count, config });
+            additions.push(Addition { index, stored, first, here, config });
         }
         if additions.is_empty() {
             return;
@@ -452,17 +590,29 @@ impl<S: Store> Control<S> {
         let mut made = self.make(wanted).await.into_iter();
         let mut new: Vec<Difference> = Vec::new();
         let mut useless: Vec<Home> = Vec::new();
-        for Addition { index, stored, first, count, config } in additions {
-            let (homes, failures) = split(made.by_ref().take(count));
-            if let Some(why) = failures.into_iter().next() {
-                tracing::error!(topic = %stored.name, why, "replicas cannot be made; the change is taken back");
-                useless.extend(homes);
+        for Addition { index, stored, first, here, config } in additions {
+            let mut failure = None;
+            let homes: Vec<Option<Home>> = here
+                .into_iter()
+                .map(|here| match here.then(|| made.next())?? {
+                    Ok(home) => Some(home),
+                    Err(why) => {
+                        failure.get_or_insert(why);
+                        None
+                    }
+                })
+                .collect();
+            if let Some(why) = failure {
+                tracing::error!(topic = %stored.name, why, "replicas cannot be made");
                 results[index] = Err(why);
-                continue;
+                if failed == Failed::TakenBack {
+                    useless.extend(homes.into_iter().flatten());
+                    continue;
+                }
             }
             let old = image.topic_by_id(&stored.id).filter(|_| first > 0);
-            let old_homes = old.into_iter().flat_map(|topic| topic.partitions.iter()).map(|p| p.home);
-            let homes = old_homes.chain(homes.into_iter().map(Some));
+            let old_homes = old.into_iter().flat_map(|topic| topic.partitions.iter()).map(|p| p.replica);
+            let homes = old_homes.chain(homes);
             let topic = publish::topic(self.store.state(), &stored, &config, homes);
             new.push(Difference::Put(Arc::new(topic)));
         }
@@ -472,6 +622,31 @@ impl<S: Store> Control<S> {
                 tracing::error!(why, "a replica that is not needed stays behind");
             }
         }
+    }
+
+    /// Partitions are served by whom the state says, at its epoch: replicas here learn it first, then the clients.
+    async fn follow_leads(&mut self, changes: &[Change]) {
+        let image = self.image.load_full();
+        let state = self.store.state();
+        let mut put = Vec::new();
+        let mut epochs = Vec::new();
+        for change in changes {
+            let Change::LeadsSet { id, leads } = change else { continue };
+            let (Some(topic), Some(stored)) = (image.topic_by_id(id), state.topic(id)) else { continue };
+            epochs.extend(leads.iter().filter_map(|lead| {
+                let home = topic.partition(lead.partition)?.replica?;
+                Some((home, LeaderEpoch(lead.leader_epoch)))
+            }));
+            let homes = topic.partitions.iter().map(|partition| partition.replica);
+            put.push(Difference::Put(Arc::new(publish::topic(state, stored, &topic.config, homes))));
+        }
+        if put.is_empty() {
+            return;
+        }
+        if self.replicas.lead(epochs).await.is_err() {
+            tracing::error!("the IO threads ended before they took the new leader epochs");
+        }
+        self.image.store(Arc::new(image.with(put)));
     }
 
     async fn follow_settings(&mut self, changes: &[Change]) {
@@ -496,7 +671,8 @@ impl<S: Store> Control<S> {
             let Some(stored) = self.store.state().topic(&topic.id) else { continue };
             let config = self.topic_configs.of(stored);
             let overrides = Arc::new(stored.overrides.clone());
-            let homes: Vec<Home> = topic.partitions.iter().filter_map(|partition| partition.home).collect();
+            let homes: Vec<Home> =
+                topic.partitions.iter().filter_map(|partition| partition.replica).collect();
             told.push((topic.name.clone(), self.replicas.reconfigure(homes, config.clone())));
             put.push(Difference::Put(Arc::new(Topic { overrides, config, ..(*topic).clone() })));
         }
@@ -550,19 +726,18 @@ struct Addition {
     index: usize,
     stored: Arc<StoredTopic>,
     first: i32,
-    count: usize,
+    /// Of each new partition: whether this broker is to have a replica.
+    here: Vec<bool>,
     config: Arc<TopicConfig>,
 }
 
-fn split(results: impl Iterator<Item = Result<Home, String>>) -> (Vec<Home>, Vec<String>) {
-    let (mut homes, mut failures) = (Vec::new(), Vec::new());
-    for result in results {
-        match result {
-            Ok(home) => homes.push(home),
-            Err(why) => failures.push(why),
-        }
-    }
-    (homes, failures)
+/// What becomes of a change whose replicas cannot be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    /// Whoever asked for it takes it back.
+    TakenBack,
+    /// Others made it; it stands, with what there is.
+    Stays,
 }
 
 fn storage_refusal(why: String) -> Refusal {
@@ -576,6 +751,17 @@ fn store_refusal(error: &StoreError) -> Refusal {
             ErrorCode::KafkaStorageError,
             "The broker cannot write its metadata; its log says why.",
         ),
+        StoreError::Away { .. } => Refusal::new(
+            ErrorCode::RequestTimedOut,
+            "ZooKeeper cannot be reached now; what was asked for may happen later.",
+        ),
+        StoreError::NotController => Refusal::plain(ErrorCode::NotController),
+        StoreError::Node { path, source: ZkError::NodeExists, .. } if path.starts_with(znode::TOPICS) => {
+            Refusal::plain(ErrorCode::TopicAlreadyExists)
+        }
+        StoreError::Node { .. } | StoreError::BadNode(_) | StoreError::Refused(_) => {
+            Refusal::new(ErrorCode::UnknownServerError, error.to_string())
+        }
         StoreError::Corrupt { .. }
         | StoreError::Version { .. }
         | StoreError::Foreign { .. }

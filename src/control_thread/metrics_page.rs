@@ -166,7 +166,7 @@ impl Page {
         let partitions = image.topics().flat_map(|topic| topic.partitions.iter());
         let (mut here, mut led, mut short, mut offline) = (0, 0, 0, 0);
         for partition in partitions {
-            here += i64::from(partition.home.is_some());
+            here += i64::from(partition.replica.is_some());
             led += i64::from(partition.leader == Some(image.cluster().this_broker));
             short += i64::from(partition.isr.len() < partition.replicas.len());
             offline += i64::from(partition.leader.is_none());

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::api::admin::Command;
 use crate::config::Config;
@@ -65,24 +65,35 @@ pub struct Parts<S> {
     pub requests: mpsc::Receiver<Request>,
 }
 
-/// Starts the thread. It ends when every `ControlHandle` is gone and the commands that wait are carried out.
-pub fn spawn<S: Store + Send + 'static>(parts: Parts<S>) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    std::thread::Builder::new().name("control".to_owned()).spawn(move || runtime.block_on(run(parts)))
+/// Starts the thread. It ends when every `ControlHandle` is gone and the commands that wait are carried out. The receiver
+/// hears when what happened up to now has been followed.
+pub fn spawn<S: Store + Send + 'static>(
+    parts: Parts<S>,
+) -> io::Result<(JoinHandle<()>, oneshot::Receiver<()>)> {
+    let (caught_up, receiver) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || runtime.block_on(run(parts, caught_up)))
+        .map(|thread| (thread, receiver))
 }
 
-async fn run<S: Store>(parts: Parts<S>) {
+async fn run<S: Store>(parts: Parts<S>, caught_up: oneshot::Sender<()>) {
     let Parts { store, image, config, replicas, random, mut requests } = parts;
     let mut control = Control::new(store, image, config, replicas, random);
+    control.follow_news().await;
+    // Nobody waits where the start has failed.
+    let _ = caught_up.send(());
     loop {
         tokio::select! {
             request = requests.recv() => match request {
                 Some(Request { command, reply }) => reply.send(control.carry_out(&command).await),
-                None => return,
+                None => break,
             },
-            event = control.event() => control.follow_event(event).await,
+            () = control.stirred() => control.follow_news().await,
         }
     }
+    control.leave().await;
 }
 
 #[cfg(test)]

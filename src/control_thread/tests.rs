@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::api::admin::{self, Context, Handled};
 use crate::config::TopicConfig;
-use crate::ids::{BrokerId, Home, ReactorId};
+use crate::ids::{BrokerId, Home, LeaderEpoch, ReactorId};
 use crate::metadata::embedded::{Embedded, Owner};
 use crate::metadata::{Answer, DirectoryFacts, Question};
 use crate::metadata::{Broker, Change, Cluster, Endpoint, Image, NewReplica};
@@ -89,6 +89,10 @@ impl Replicas for Disks {
         let (sender, receiver) = oneshot::channel();
         sender.send(()).unwrap();
         receiver
+    }
+
+    fn lead(&self, _: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()> {
+        unreachable!("a broker that is alone holds no elections")
     }
 
     fn follow_settings(&self, _: Arc<Config>) {}
@@ -879,7 +883,7 @@ fn new_settings_of_a_topic_reach_its_replicas_and_the_image() {
     let mut bed = Bed::new(dir.path());
     let id = bed.create(7, vec![topic("t", 2)])[0].topic_id;
     let overrides = [("segment.bytes".to_owned(), "4096".to_owned())].into();
-    now(bed.control.commit_and_follow(vec![Change::OverridesSet { id, overrides }])).unwrap();
+    assert_eq!(now(bed.control.commit_and_follow(vec![Change::OverridesSet { id, overrides }])), [Ok(())]);
     let image = bed.image.load_full();
     assert_eq!(image.topic("t").unwrap().config.segment_bytes, 4096);
     assert_eq!(bed.disks.0.lock().unwrap().reconfigured.len(), 2);
@@ -913,7 +917,7 @@ fn the_thread_answers_what_was_sent_and_ends_with_the_last_handle() {
         }),
         requests,
     };
-    let thread = spawn(parts).unwrap();
+    let (thread, _) = spawn(parts).unwrap();
     let (sender, answers) = std::sync::mpsc::channel();
     for number in 0..20 {
         let mut body = Vec::new();

@@ -196,6 +196,14 @@ impl IoLoop {
                 }
                 done(());
             }
+            Order::Lead { epochs, done } => {
+                for (slot, epoch) in epochs {
+                    if let Some(partition) = partition_mut(&mut self.partitions, slot) {
+                        partition.leader_epoch = epoch;
+                    }
+                }
+                done(());
+            }
             Order::OfferCleaning { every_ms, take } => self.offer_cleaning(every_ms, take, engine.now()),
             Order::PlanCleaning { slot, done } => done(self.plan_cleaning(slot, engine)),
             Order::TakeCleaned { slot, group, done } => done(self.take_cleaned(slot, &group)),

@@ -52,6 +52,11 @@ pub enum Order {
         log: Arc<LogConfig>,
         done: Acknowledge<()>,
     },
+    /// New leader epochs of replicas.
+    Lead {
+        epochs: Vec<(u32, LeaderEpoch)>,
+        done: Acknowledge<()>,
+    },
     /// Look for compacted logs that are due, every so often, and tell of them.
     OfferCleaning {
         every_ms: i64,

@@ -62,6 +62,8 @@ impl Cluster {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// Where its replica lives on this broker; `None` when this broker has none that works.
+    pub replica: Option<Home>,
+    /// Where requests for it are served: `replica`, while this broker leads it.
     pub home: Option<Home>,
     pub leader: Option<BrokerId>,
     pub leader_epoch: LeaderEpoch,
@@ -270,6 +272,7 @@ mod tests {
     fn topic(name: &str, id: u8, partitions: u32) -> Arc<Topic> {
         let all: Arc<[BrokerId]> = [BrokerId(1)].into();
         let partition = |slot| Partition {
+            replica: Some(Home { reactor: ReactorId(0), slot }),
             home: Some(Home { reactor: ReactorId(0), slot }),
             leader: Some(BrokerId(1)),
             leader_epoch: LeaderEpoch(0),

@@ -32,5 +32,5 @@ pub mod zookeeper;
 
 pub use image::{Broker, Cluster, Difference, Endpoint, Image, Partition, SharedImage, Topic};
 pub use replicas::{Answer, DirectoryFacts, NewReplica, Question, RememberedProducer, Replicas};
-pub use state::{Change, State, StoredTopic};
-pub use store::{Store, StoreError};
+pub use state::{Change, Led, NewLead, Placement, State, StoredTopic};
+pub use store::{Event, Members, Store, StoreError};

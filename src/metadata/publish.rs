@@ -1,16 +1,17 @@
 //! From stored topics to replicas and image: what a stored topic means on this broker.
 //!
-//! In: the state, a topic of it, the broker's settings. Out: the replicas that must exist for it, and, once they have
-//! homes, the topic as the image shows it. With one broker, it leads every partition that has a home.
+//! In: the state, a topic of it, the broker's settings. Out: the replicas that must exist here, and, once they do, the topic
+//! as the image shows it. A single broker leads every partition whose replica works; in a cluster the state says who leads.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::{Config, TopicConfig};
 use crate::ids::{BrokerId, Home, LeaderEpoch};
+use crate::metadata::fresh_id::told;
 use crate::metadata::image::{Partition, Topic};
 use crate::metadata::replicas::NewReplica;
-use crate::metadata::state::{State, StoredTopic};
+use crate::metadata::state::{Placement, State, StoredTopic};
 
 /// Resolves the settings of topics; those without overrides share one value.
 #[derive(Clone, Debug)]
@@ -38,34 +39,46 @@ impl TopicConfigs {
     }
 }
 
-/// The replicas of these partitions of a topic.
+/// The replicas of these partitions of a topic that belong on this broker.
 pub fn replicas(
     state: &State,
     topic: &StoredTopic,
     config: &Arc<TopicConfig>,
     partitions: Range<i32>,
 ) -> impl Iterator<Item = NewReplica> {
-    partitions.map(move |partition| NewReplica {
+    partitions.filter(|partition| is_here(state, topic, *partition)).map(move |partition| NewReplica {
         topic: topic.name.clone(),
         partition,
-        topic_id: topic.id,
+        topic_id: told(topic.id),
         leader_epoch: state.leader_epoch(topic, partition),
         config: config.clone(),
     })
 }
 
-/// The topic as clients see it; `homes` has one entry for each partition, `None` where the replica does not work.
+/// Whether this broker is to have a replica of it.
+pub fn is_here(state: &State, topic: &StoredTopic, partition: i32) -> bool {
+    topic.placement(partition).is_none_or(|placement| placement.replicas.contains(&state.broker_id()))
+}
+
+/// The topic as clients see it. `replicas` has one entry for each partition, `None` where this broker has no replica, or one
+/// that does not work.
 pub fn topic(
     state: &State,
     topic: &StoredTopic,
     config: &Arc<TopicConfig>,
-    homes: impl IntoIterator<Item = Option<Home>>,
+    replicas: impl IntoIterator<Item = Option<Home>>,
 ) -> Topic {
     let this = state.broker_id();
-    let all: Arc<[BrokerId]> = [this].into();
-    let partitions = (0..).zip(homes).map(|(number, home)| {
-        let leader = home.map(|_| this);
-        partition(home, leader, state.leader_epoch(topic, number), &all)
+    let alone: Arc<[BrokerId]> = [this].into();
+    let partitions = (0..).zip(replicas).map(|(number, replica)| {
+        let leader_epoch = state.leader_epoch(topic, number);
+        match topic.placement(number) {
+            None => {
+                let (leader, all) = (replica.map(|_| this), || alone.clone());
+                Partition { replica, home: replica, leader, leader_epoch, replicas: all(), isr: all() }
+            }
+            Some(placement) => placed(this, placement, replica, leader_epoch),
+        }
     });
     let overrides = Arc::new(topic.overrides.clone());
     let mut shown = Topic::new(topic.name.clone(), topic.id, partitions.collect(), overrides, config.clone());
@@ -73,11 +86,16 @@ pub fn topic(
     shown
 }
 
-fn partition(
-    home: Option<Home>,
-    leader: Option<BrokerId>,
+/// A leader whose replica does not work is none: nobody could be served there.
+fn placed(
+    this: BrokerId,
+    placement: &Placement,
+    replica: Option<Home>,
     leader_epoch: LeaderEpoch,
-    all: &Arc<[BrokerId]>,
 ) -> Partition {
-    Partition { home, leader, leader_epoch, replicas: all.clone(), isr: all.clone() }
+    let led = placement.led.as_ref();
+    let leader = led.and_then(|led| led.leader).filter(|leader| *leader != this || replica.is_some());
+    let replicas = placement.replicas.clone();
+    let isr = led.map_or_else(|| [].into(), |led| led.isr.clone());
+    Partition { replica, home: replica.filter(|_| leader == Some(this)), leader, leader_epoch, replicas, isr }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::config::Overrides;
 use crate::ids::LeaderEpoch;
-use crate::metadata::fresh_id::fresh_id;
+use crate::metadata::fresh_id::{fresh_id, told};
+use crate::metadata::publish;
 use crate::metadata::state::{Change, State, StoredTopic};
 use crate::metadata::topic_name;
 use crate::wire::primitive::Uuid;
@@ -41,6 +42,9 @@ pub struct Plan {
     pub unknown: Vec<usize>,
     /// Reasons not to start; each names paths and both values.
     pub conflicts: Vec<String>,
+    /// Directories of another topic of the same name; each sentence names the path and both ids. A reason not to start where
+    /// the metadata is this broker's own; in a cluster the topic may have been made anew while this broker was away.
+    pub foreign: Vec<String>,
 }
 
 /// `adopt`: the store is new, so what is in the directories was not lost by it but comes from before.
@@ -67,11 +71,18 @@ pub fn reconcile(state: &State, found: &[Found], adopt: bool, random: &mut dyn F
             }
             None => plan.unknown.push(index),
             Some(topic) => match replica.topic_id {
-                Some(id) if id != topic.id => plan.conflicts.push(format!(
-                    "{} belongs to topic id {id}, but the metadata of this broker says {} for topic {}",
-                    replica.path, topic.id, topic.name
-                )),
-                Some(_) | None if replica.partition >= topic.partition_count() => plan.unknown.push(index),
+                Some(id) if id != told(topic.id) && !told(topic.id).is_zero() => {
+                    plan.foreign.push(format!(
+                        "{} belongs to topic id {id}, but the metadata says {} for topic {}",
+                        replica.path, topic.id, topic.name
+                    ));
+                }
+                Some(_) | None
+                    if replica.partition >= topic.partition_count()
+                        || !publish::is_here(state, topic, replica.partition) =>
+                {
+                    plan.unknown.push(index);
+                }
                 Some(_) | None => plan.open.push(index),
             },
         }
@@ -132,6 +143,7 @@ fn adopted(
         leader_epochs: Vec::new(),
         since: state.incarnation(),
         overrides: Overrides::new(),
+        placements: Vec::new(),
     };
     topic.leader_epochs = vec![0; partition_count];
     for replica in replicas.iter().map(|&index| &found[index]) {
@@ -171,6 +183,7 @@ mod tests {
             leader_epochs: vec![0; partitions],
             since: 0,
             overrides: Overrides::new(),
+            placements: Vec::new(),
         }))
     }
 
@@ -230,7 +243,7 @@ mod tests {
     fn contradictions_are_named_with_paths_and_both_values() {
         let state = state(&[topic(1, "t", 1)]);
         let all = [found("t", 0, Some(id(9)))];
-        let conflicts = plan(&state, &all, false).conflicts;
+        let conflicts = plan(&state, &all, false).foreign;
         assert!(conflicts[0].contains("/d/t-0") && conflicts[0].contains(&id(9).to_string()));
         assert!(conflicts[0].contains(&id(1).to_string()), "{conflicts:?}");
         let mut twice = [found("t", 0, Some(id(1))), found("t", 0, Some(id(1)))];

@@ -88,6 +88,9 @@ pub trait Replicas: Send {
     /// Gives each replica its topic's new settings.
     fn reconfigure(&self, replicas: Vec<Home>, config: Arc<TopicConfig>) -> oneshot::Receiver<()>;
 
+    /// Gives replicas that this broker leads, or may, their new leader epochs: what is appended from now on is of them.
+    fn lead(&self, epochs: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()>;
+
     /// The broker's settings from now on: what is made and reconfigured later follows them.
     fn follow_settings(&self, config: Arc<Config>);
 

@@ -20,12 +20,49 @@ pub struct StoredTopic {
     pub leader_epochs: Vec<i32>,
     pub since: i32,
     pub overrides: Overrides,
+    /// Of each partition, in a store of a cluster. Empty in that of a single broker, which leads them all.
+    pub placements: Vec<Placement>,
 }
 
 impl StoredTopic {
     pub fn partition_count(&self) -> i32 {
         self.leader_epochs.len() as i32
     }
+
+    pub fn placement(&self, partition: i32) -> Option<&Placement> {
+        self.placements.get(usize::try_from(partition).ok()?)
+    }
+}
+
+/// Where a partition of a cluster lives, and who leads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The preferred leader first.
+    pub replicas: Arc<[BrokerId]>,
+    /// `None`: nobody was elected yet.
+    pub led: Option<Led>,
+}
+
+/// Who leads a partition since when; its leader epoch stands in `StoredTopic::leader_epochs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Led {
+    /// `None`: nobody can.
+    pub leader: Option<BrokerId>,
+    pub isr: Arc<[BrokerId]>,
+    /// Of the controller that decided it, or that the leader knew when it changed the in-sync set.
+    pub controller_epoch: i32,
+    /// The leader came from outside the in-sync set (KIP-704).
+    pub recovering: bool,
+    /// Of the node that says so: a write that expects another version is refused. The store sets it.
+    pub version: i32,
+}
+
+/// What an election or a change of the in-sync set makes of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewLead {
+    pub partition: i32,
+    pub leader_epoch: i32,
+    pub led: Led,
 }
 
 /// One step of the state.
@@ -46,6 +83,13 @@ pub enum Change {
     PartitionsAdded {
         id: Uuid,
         leader_epochs: Vec<i32>,
+        /// As in `StoredTopic`: empty in the store of a single broker.
+        placements: Vec<Placement>,
+    },
+    /// Partitions of a cluster's topic have these leaders and in-sync sets now.
+    LeadsSet {
+        id: Uuid,
+        leads: Vec<NewLead>,
     },
     /// Takes back partitions that could not be made.
     PartitionsTakenBack {
@@ -184,6 +228,7 @@ impl State {
             }
             Change::TopicAdded(topic) => self.undo_topic(&topic.id),
             Change::PartitionsAdded { id, .. }
+            | Change::LeadsSet { id, .. }
             | Change::PartitionsTakenBack { id, .. }
             | Change::OverridesSet { id, .. }
             | Change::DeleteBegun { id }
@@ -275,6 +320,7 @@ impl State {
                 if topic.leader_epochs.is_empty() {
                     return Err(Unfit(format!("topic {} has no partition", topic.name)));
                 }
+                check_placements(&topic.name, topic.leader_epochs.len(), topic.placements.len())?;
                 if self.topics.contains_key(&topic.id) || self.deleting.contains_key(&topic.id) {
                     return Err(Unfit(format!("a second topic of id {}", topic.id)));
                 }
@@ -284,8 +330,26 @@ impl State {
                 self.by_name.insert(topic.name.clone(), topic.id);
                 self.topics.insert(topic.id, topic.clone());
             }
-            Change::PartitionsAdded { id, leader_epochs } => {
-                self.topic_mut(id)?.leader_epochs.extend_from_slice(leader_epochs);
+            Change::PartitionsAdded { id, leader_epochs, placements } => {
+                let topic = self.topic_mut(id)?;
+                let after = topic.placements.len() + placements.len();
+                check_placements(&topic.name, topic.leader_epochs.len() + leader_epochs.len(), after)?;
+                topic.leader_epochs.extend_from_slice(leader_epochs);
+                topic.placements.extend_from_slice(placements);
+            }
+            Change::LeadsSet { id, leads } => {
+                let topic = self.topic_mut(id)?;
+                let missing = leads.iter().find(|lead| topic.placement(lead.partition).is_none());
+                if let Some(NewLead { partition, .. }) = missing {
+                    return Err(Unfit(format!(
+                        "topic {} has no place for partition {partition}",
+                        topic.name
+                    )));
+                }
+                for NewLead { partition, leader_epoch, led } in leads {
+                    topic.leader_epochs[*partition as usize] = *leader_epoch;
+                    topic.placements[*partition as usize].led = Some(led.clone());
+                }
             }
             Change::PartitionsTakenBack { id, partition_count } => {
                 let topic = self.topic_mut(id)?;
@@ -295,6 +359,7 @@ impl State {
                     return Err(Unfit(format!("topic {name} of {now} partitions taken back to {count}")));
                 }
                 topic.leader_epochs.truncate(count);
+                topic.placements.truncate(count);
             }
             Change::OverridesSet { id, overrides } => self.topic_mut(id)?.overrides = overrides.clone(),
             Change::SettingsSet { path, settings } if settings.is_empty() => {
@@ -343,6 +408,15 @@ impl State {
     }
 }
 
+/// Every partition has a place, or none has: a store is that of a cluster or that of a single broker.
+fn check_placements(topic: &str, partitions: usize, placements: usize) -> Result<(), Unfit> {
+    match placements {
+        0 => Ok(()),
+        count if count == partitions => Ok(()),
+        count => Err(Unfit(format!("topic {topic} of {partitions} partitions has places for {count}"))),
+    }
+}
+
 fn no_topic(id: &Uuid) -> Unfit {
     Unfit(format!("there is no topic of id {id}"))
 }
@@ -358,6 +432,7 @@ mod tests {
             leader_epochs: vec![0; partitions],
             since: 0,
             overrides: Overrides::new(),
+            placements: Vec::new(),
         }))
     }
 
@@ -409,7 +484,7 @@ mod tests {
             Change::Identity { cluster_id: "c".into(), broker_id: BrokerId(4) },
             Change::ProducerIdsBelow(1000),
             Change::Incarnation(1),
-            Change::PartitionsAdded { id, leader_epochs: vec![0; 3] },
+            Change::PartitionsAdded { id, leader_epochs: vec![0; 3], placements: Vec::new() },
             Change::OverridesSet { id, overrides: [("a".to_owned(), "b".to_owned())].into() },
             Change::PartitionsTakenBack { id, partition_count: 1 },
             Change::DeleteBegun { id },
@@ -430,7 +505,9 @@ mod tests {
         let mut state = state(&[topic(1, "t", 1), Change::Incarnation(2)]);
         let id = Uuid([1; 16]);
         let added = state.stored_epoch(state.topic(&id).unwrap(), LeaderEpoch(0));
-        let _ = state.apply(&Change::PartitionsAdded { id, leader_epochs: vec![added] }).unwrap();
+        let _ = state
+            .apply(&Change::PartitionsAdded { id, leader_epochs: vec![added], placements: Vec::new() })
+            .unwrap();
         let now = |state: &State, partition| state.leader_epoch(state.topic(&id).unwrap(), partition);
         assert_eq!((now(&state, 0), now(&state, 1)), (LeaderEpoch(2), LeaderEpoch(0)));
         let _ = state.apply(&Change::Incarnation(3)).unwrap();

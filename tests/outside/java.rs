@@ -34,7 +34,11 @@ pub fn unpack(name: &str, into: &Path) -> PathBuf {
 
 /// Why Java Kafka cannot be had, if so.
 pub fn missing() -> Option<String> {
-    let done = script().args(["fetch", VERSION]).output().expect("scripts/java-kafka.sh");
+    missing_release(VERSION)
+}
+
+pub fn missing_release(version: &str) -> Option<String> {
+    let done = script().args(["fetch", version]).output().expect("scripts/java-kafka.sh");
     let said = String::from_utf8_lossy(&done.stderr).trim().to_string();
     match done.status.code() {
         Some(0) => None,
@@ -45,8 +49,12 @@ pub fn missing() -> Option<String> {
 
 /// A class of that release, run to its end; its output, and it must succeed.
 pub fn run(class: &str, arguments: &[&str], input: &str) -> String {
+    run_of(VERSION, class, arguments, input)
+}
+
+pub fn run_of(version: &str, class: &str, arguments: &[&str], input: &str) -> String {
     let mut child = script()
-        .args(["run", VERSION, class])
+        .args(["run", version, class])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -9,13 +9,14 @@ mod record;
 
 use std::future::{Future, pending};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::ids::BrokerId;
 use crate::metadata::fresh_id::fresh_id;
-use crate::metadata::state::{Change, State};
-use crate::metadata::store::{Event, Store, StoreError};
+use crate::metadata::state::{Change, State, Unfit};
+use crate::metadata::store::{Event, PRODUCER_ID_BLOCK, Store, StoreError};
 use crate::reactor::disk::{Disk, File, OpenMode};
 
 /// The file's name. Java brokers ignore plain files in a log directory, so it can stay when one takes over.
@@ -33,6 +34,8 @@ pub struct Owner {
     pub cluster_id: Option<String>,
     /// Who says so, for the message when the store says otherwise: `server.properties`, a path.
     pub said_by: String,
+    /// The file that names the cluster, if one does.
+    pub cluster_said_by: String,
     /// The broker id of a new store when nobody names one.
     pub broker_id_default: i32,
 }
@@ -219,6 +222,9 @@ impl Embedded {
 }
 
 impl Store for Embedded {
+    const WHOLE: bool = true;
+    const SHARED: bool = false;
+
     fn state(&self) -> &State {
         &self.state
     }
@@ -227,9 +233,33 @@ impl Store for Embedded {
         self.commit_now(&changes)
     }
 
-    fn event(&mut self) -> impl Future<Output = Event> {
+    /// A stop loses the rest of the block.
+    async fn claim_producer_ids(&mut self) -> Result<Range<i64>, StoreError> {
+        let first = self.state.producer_ids_below();
+        let below = first
+            .checked_add(PRODUCER_ID_BLOCK)
+            .ok_or_else(|| Unfit("there are no producer ids left".to_owned()))?;
+        self.commit_now(&[Change::ProducerIdsBelow(below)])?;
+        Ok(first..below)
+    }
+
+    async fn enlist(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn controls(&self) -> bool {
+        true
+    }
+
+    fn stirred(&mut self) -> impl Future<Output = ()> {
         pending()
     }
+
+    async fn news(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+
+    async fn leave(&mut self) {}
 }
 
 /// Where the store is: in the first directory, unless somebody changed the order of `log.dirs`.

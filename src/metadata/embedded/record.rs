@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::config::Overrides;
 use crate::ids::BrokerId;
-use crate::metadata::state::{Change, StoredTopic};
+use crate::metadata::state::{Change, Led, NewLead, Placement, StoredTopic};
 use crate::wire::array::Array;
 use crate::wire::message::message;
 use crate::wire::primitive::{DecodeError, Field, Reader, Uuid, Version};
@@ -47,6 +47,19 @@ message! {
         number: i64 [.., tag 2];
         leader_epochs: Array<'a, i32> [.., tag 3];
         overrides: Array<'a, OverrideRecord<'a>> [.., tag 4];
+        placements: Array<'a, PlacementRecord<'a>> [.., tag 5];
+    }
+
+    /// `leader` is -1 where nobody can lead, and -2 where nobody was elected yet.
+    pub struct PlacementRecord<'a> {
+        partition: i32 [..];
+        replicas: Array<'a, i32> [..];
+        leader_epoch: i32 [..];
+        leader: i32 [..];
+        isr: Array<'a, i32> [..];
+        controller_epoch: i32 [..];
+        recovering: bool [..];
+        version: i32 [..];
     }
 
     pub struct OverrideRecord<'a> {
@@ -65,6 +78,62 @@ const OVERRIDES_SET: i8 = 7;
 const DELETE_BEGUN: i8 = 8;
 const DELETE_DONE: i8 = 9;
 const SETTINGS_SET: i8 = 10;
+const LEADS_SET: i8 = 11;
+
+const NOBODY: i32 = -1;
+const NOT_ELECTED: i32 = -2;
+
+fn ids(all: &[BrokerId]) -> Array<'static, i32> {
+    all.iter().map(|id| id.0).collect()
+}
+
+impl<'a> PlacementRecord<'a> {
+    fn of_led(led: Option<&Led>) -> PlacementRecord<'static> {
+        match led {
+            None => PlacementRecord { leader: NOT_ELECTED, ..PlacementRecord::default() },
+            Some(led) => PlacementRecord {
+                leader: led.leader.map_or(NOBODY, |leader| leader.0),
+                isr: ids(&led.isr),
+                controller_epoch: led.controller_epoch,
+                recovering: led.recovering,
+                version: led.version,
+                ..PlacementRecord::default()
+            },
+        }
+    }
+
+    fn of_placement(placement: &Placement) -> PlacementRecord<'static> {
+        let replicas = ids(&placement.replicas);
+        PlacementRecord { replicas, ..PlacementRecord::of_led(placement.led.as_ref()) }
+    }
+
+    fn of_lead(lead: &NewLead) -> PlacementRecord<'static> {
+        let NewLead { partition, leader_epoch, led } = lead;
+        PlacementRecord {
+            partition: *partition,
+            leader_epoch: *leader_epoch,
+            ..PlacementRecord::of_led(Some(led))
+        }
+    }
+
+    fn led(&self) -> Option<Led> {
+        (self.leader != NOT_ELECTED).then(|| Led {
+            leader: (self.leader != NOBODY).then_some(BrokerId(self.leader)),
+            isr: self.isr.iter().map(BrokerId).collect(),
+            controller_epoch: self.controller_epoch,
+            recovering: self.recovering,
+            version: self.version,
+        })
+    }
+
+    fn placement(&self) -> Placement {
+        Placement { replicas: self.replicas.iter().map(BrokerId).collect(), led: self.led() }
+    }
+}
+
+fn placements(all: &[Placement]) -> Array<'static, PlacementRecord<'static>> {
+    all.iter().map(PlacementRecord::of_placement).collect()
+}
 
 impl<'a> ChangeRecord<'a> {
     fn of(change: &'a Change) -> ChangeRecord<'a> {
@@ -86,11 +155,19 @@ impl<'a> ChangeRecord<'a> {
                 number: topic.since.into(),
                 leader_epochs: topic.leader_epochs.clone().into(),
                 overrides: override_records(&topic.overrides),
+                placements: placements(&topic.placements),
             },
-            Change::PartitionsAdded { id, leader_epochs } => ChangeRecord {
+            Change::PartitionsAdded { id, leader_epochs, placements: places } => ChangeRecord {
                 kind: PARTITIONS_ADDED,
                 id: *id,
                 leader_epochs: leader_epochs.clone().into(),
+                placements: placements(places),
+                ..none()
+            },
+            Change::LeadsSet { id, leads } => ChangeRecord {
+                kind: LEADS_SET,
+                id: *id,
+                placements: leads.iter().map(PlacementRecord::of_lead).collect(),
                 ..none()
             },
             Change::PartitionsTakenBack { id, partition_count } => ChangeRecord {
@@ -132,9 +209,22 @@ impl<'a> ChangeRecord<'a> {
                 leader_epochs: self.leader_epochs.iter().collect(),
                 since: number.ok()?,
                 overrides: overrides(),
+                placements: self.placements.iter().map(|record| record.placement()).collect(),
             })),
-            PARTITIONS_ADDED => {
-                Change::PartitionsAdded { id: self.id, leader_epochs: self.leader_epochs.iter().collect() }
+            PARTITIONS_ADDED => Change::PartitionsAdded {
+                id: self.id,
+                leader_epochs: self.leader_epochs.iter().collect(),
+                placements: self.placements.iter().map(|record| record.placement()).collect(),
+            },
+            LEADS_SET => {
+                let lead = |record: PlacementRecord<'_>| {
+                    let (partition, leader_epoch) = (record.partition, record.leader_epoch);
+                    Some(NewLead { partition, leader_epoch, led: record.led()? })
+                };
+                Change::LeadsSet {
+                    id: self.id,
+                    leads: self.placements.iter().map(lead).collect::<Option<_>>()?,
+                }
             }
             PARTITIONS_TAKEN_BACK => {
                 Change::PartitionsTakenBack { id: self.id, partition_count: number.ok()? }

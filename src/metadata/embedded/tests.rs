@@ -41,6 +41,7 @@ fn topic(n: u8, name: &str, partitions: usize) -> Change {
         leader_epochs: vec![0; partitions],
         since: 0,
         overrides: [("retention.ms".to_owned(), format!("{n}"))].into(),
+        placements: Vec::new(),
     }))
 }
 
@@ -64,7 +65,7 @@ fn a_store_of_another_broker_or_cluster_is_refused_with_both_values() {
         broker_id: Some(BrokerId(broker_id)),
         cluster_id: cluster_id.map(str::to_owned),
         said_by: "meta.properties".into(),
-        broker_id_default: 0,
+        ..Owner::default()
     };
     let open = |owner: &Owner| {
         Embedded::open(Arc::new(OsDisk), &dirs, owner, &mut random()).map(|_| ()).map_err(|e| e.to_string())
@@ -98,7 +99,7 @@ fn history() -> Vec<(Vec<u8>, State)> {
     let commits = [
         vec![topic(1, "a", 3), topic(2, "b", 1)],
         vec![Change::ProducerIdsBelow(1000)],
-        vec![Change::PartitionsAdded { id, leader_epochs: vec![0; 40] }],
+        vec![Change::PartitionsAdded { id, leader_epochs: vec![0; 40], placements: Vec::new() }],
         vec![Change::DeleteBegun { id }, topic(3, "a", 1)],
         vec![Change::DeleteDone { id }],
     ];
@@ -358,7 +359,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (1u8..6, 0u8..4, 1usize..5).prop_map(|(n, name, count)| topic(n, &format!("t{name}"), count)),
         2 => (id.clone(), proptest::collection::vec(-3i32..3, 1..4))
-            .prop_map(|(id, leader_epochs)| Change::PartitionsAdded { id, leader_epochs }),
+            .prop_map(|(id, leader_epochs)| Change::PartitionsAdded { id, leader_epochs, placements: Vec::new() }),
         1 => (id.clone(), 0i32..6).prop_map(|(id, partition_count)| Change::PartitionsTakenBack { id, partition_count }),
         2 => (id.clone(), proptest::collection::btree_map("[a-z]{0,5}", ".{0,5}", 0..3))
             .prop_map(|(id, overrides)| Change::OverridesSet { id, overrides }),

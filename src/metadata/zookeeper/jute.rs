@@ -84,6 +84,8 @@ pub struct Stat {
     /// The transaction that made the node; of `/brokers/ids/N` it is the broker epoch.
     pub czxid: i64,
     pub mzxid: i64,
+    /// When it was made, in ms since 1970 by the clock of ZooKeeper's leader.
+    pub ctime_ms: i64,
     /// How often the data was set.
     pub version: i32,
     pub cversion: i32,
@@ -334,11 +336,11 @@ impl<'a> In<'a> {
 
     fn stat(&mut self) -> Result<Stat, Malformed> {
         let (czxid, mzxid) = (self.long()?, self.long()?);
-        self.take(16)?; // ctime, mtime
+        let (ctime_ms, _mtime) = (self.long()?, self.long()?);
         let (version, cversion, _acl_version) = (self.int()?, self.int()?, self.int()?);
         let ephemeral_owner = self.long()?;
         let (_bytes, child_count, _pzxid) = (self.int()?, self.int()?, self.long()?);
-        Ok(Stat { czxid, mzxid, version, cversion, ephemeral_owner, child_count })
+        Ok(Stat { czxid, mzxid, ctime_ms, version, cversion, ephemeral_owner, child_count })
     }
 
     /// Each name takes at least its length's four bytes, so the count is bounded by what is there.

@@ -11,7 +11,7 @@ use super::*;
 use crate::api::admin::{self, Context, Handled};
 use crate::config::{Config, TopicConfig};
 use crate::control_thread::{self, ControlHandle, Parts, Reply, Request};
-use crate::ids::{BrokerId, Home, ReactorId};
+use crate::ids::{BrokerId, Home, LeaderEpoch, ReactorId};
 use crate::metadata::embedded::{Embedded, Owner};
 use crate::metadata::{Answer, DirectoryFacts, Question};
 use crate::metadata::{Broker, Cluster, Endpoint, Image, NewReplica, Replicas, SharedImage};
@@ -46,6 +46,10 @@ impl Replicas for Always {
 
     fn reconfigure(&self, _: Vec<Home>, _: Arc<TopicConfig>) -> oneshot::Receiver<()> {
         answer(())
+    }
+
+    fn lead(&self, _: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()> {
+        unreachable!("a broker that is alone holds no elections")
     }
 
     fn follow_settings(&self, _: Arc<Config>) {}

@@ -1,0 +1,330 @@
+//! One broker on a real ZooKeeper: what it writes there, what old tools write there and it follows, and what it does when
+//! ZooKeeper is gone, was emptied, or says what it must not believe.
+
+mod outside;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use outside::batch::{NOBODY, build};
+use outside::client::Client;
+use outside::group::Who;
+use outside::process::Broker;
+use outside::zookeeper::{Ensemble, missing};
+use outside::{Folder, java, skip};
+use ringdaw::metadata::zookeeper::client::Client as Nodes;
+use ringdaw::metadata::zookeeper::jute::{Mode, ZkError};
+use ringdaw::metadata::zookeeper::session::Options;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Another client of the same ZooKeeper: an operator's shell, or a tool.
+struct Shell {
+    runtime: Runtime,
+    nodes: Nodes,
+}
+
+impl Shell {
+    fn new(ensemble: &Ensemble, chroot: &str) -> Shell {
+        let options = Options {
+            servers: ensemble.connect().split(',').map(str::to_owned).collect(),
+            chroot: chroot.to_owned(),
+            session_timeout: Duration::from_secs(10),
+            in_flight_max: 100,
+            seed: 3,
+        };
+        let (events, _) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let nodes = Nodes::start(options, events).expect("a session");
+        Shell { runtime, nodes }
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        match self.runtime.block_on(self.nodes.data(path, false)) {
+            Ok((data, _)) => Some(String::from_utf8(data.unwrap_or_default()).expect("text")),
+            Err(ZkError::NoNode) => None,
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let text = self.get(path).unwrap_or_else(|| panic!("{path} is not there"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    fn set(&self, path: &str, data: &str) {
+        self.runtime.block_on(self.nodes.set_data(path, Some(data.as_bytes()), -1)).expect(path);
+    }
+
+    fn create(&self, path: &str, data: Option<&str>, mode: Mode) {
+        self.runtime.block_on(self.nodes.create(path, data.map(str::as_bytes), mode)).expect(path);
+    }
+
+    fn delete(&self, path: &str) {
+        self.runtime.block_on(self.nodes.delete(path, -1)).expect(path);
+    }
+
+    fn children(&self, path: &str) -> Vec<String> {
+        let mut names = self.runtime.block_on(self.nodes.children(path, false)).unwrap_or_default();
+        names.sort_unstable();
+        names
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.get(path).is_some()
+    }
+}
+
+fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "waited for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn settings<'a>(connect: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut settings = vec![
+        ("zookeeper.connect", connect),
+        ("zookeeper.session.timeout.ms", "2000"),
+        ("zookeeper.connection.timeout.ms", "15000"),
+        ("offsets.topic.num.partitions", "3"),
+        ("offsets.topic.replication.factor", "1"),
+    ];
+    settings.extend_from_slice(more);
+    settings
+}
+
+fn produce(client: &mut Client, topic: &str, partition: i32, value: &str) -> i64 {
+    let batch = build(NOBODY, 1_700_000_000_000, &[value.as_bytes().to_vec()]);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let produced = client.produce(topic, partition, &batch).expect("Produce");
+        if produced.code == 0 {
+            return produced.base_offset;
+        }
+        assert!(Instant::now() < until, "{topic}-{partition}: error {}", produced.code);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn values(client: &mut Client, topic: &str, partition: i32) -> Vec<String> {
+    let batches = client.read_batches(topic, partition, 0).expect("Fetch");
+    let records = batches.into_iter().flat_map(|batch| batch.records);
+    records.map(|record| String::from_utf8(record.value.unwrap_or_default()).expect("text")).collect()
+}
+
+#[test]
+fn a_broker_writes_what_java_writes_and_serves_as_on_its_own_store() {
+    const NAME: &str = "a_broker_writes_what_java_writes_and_serves_as_on_its_own_store";
+    if let Some(why) = missing() {
+        return skip(NAME, &why);
+    }
+    let folder = Folder::new("zk-broker");
+    let ensemble = Ensemble::start(folder.path(), 1);
+    let connect = format!("{}/kafka/one", ensemble.connect());
+    let settings = settings(&connect, &[("broker.rack", "r1")]);
+    let shell = Shell::new(&ensemble, "/kafka/one");
+    let broker = Broker::start(&folder.join("one"), &settings);
+    let port = broker.address.port();
+
+    // The nodes of a new cluster (java-evidence, step start-first-broker).
+    let mut found: BTreeMap<String, bool> = BTreeMap::new();
+    for path in ringdaw::metadata::zookeeper::znode::PERSISTENT {
+        found.insert(path.to_owned(), shell.exists(path));
+    }
+    assert!(found.values().all(|is_there| *is_there), "{found:?}");
+    let node = shell.get("/brokers/ids/1").expect("the registration");
+    let (head, timestamp) = node.split_once("\"timestamp\":").expect("a timestamp");
+    let wanted = format!(
+        "{{\"features\":{{}},\"listener_security_protocol_map\":{{\"PLAINTEXT\":\"PLAINTEXT\"}},\"endpoints\":[\"PLAINTEXT://127.0.0.1:{port}\"],\"rack\":\"r1\",\"jmx_port\":-1,\"port\":{port},\"host\":\"127.0.0.1\",\"version\":5,"
+    );
+    assert_eq!(head, wanted);
+    assert!(timestamp.trim_matches(['"', '}']).parse::<i64>().is_ok(), "{timestamp}");
+    assert_eq!(shell.json("/controller")["brokerid"], 1);
+    assert_eq!(shell.get("/controller_epoch").as_deref(), Some("1"));
+    assert_eq!(shell.get("/feature").as_deref(), Some("{\"features\":{},\"version\":2,\"status\":1}"));
+    let cluster = shell.json("/cluster/id")["id"].as_str().expect("an id").to_owned();
+    assert_eq!(cluster.len(), 22);
+    let meta = std::fs::read_to_string(folder.join("one/data/meta.properties")).expect("meta.properties");
+    assert!(meta.contains(&format!("cluster.id={cluster}")), "{meta}");
+
+    // A topic, its settings, its states.
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(client.create_topic("t", 3, &[("retention.ms", "86400000")]).expect("CreateTopics"), 0);
+    assert_eq!(client.create_topic("t", 3, &[]).expect("CreateTopics"), 36, "it exists");
+    assert_eq!(
+        shell.get("/config/topics/t").as_deref(),
+        Some("{\"version\":1,\"config\":{\"retention.ms\":\"86400000\"}}")
+    );
+    let topic = shell.get("/brokers/topics/t").expect("the topic");
+    let id = shell.json("/brokers/topics/t")["topic_id"].as_str().expect("an id").to_owned();
+    assert_eq!(
+        topic,
+        format!(
+            "{{\"partitions\":{{\"0\":[1],\"1\":[1],\"2\":[1]}},\"topic_id\":\"{id}\",\"adding_replicas\":{{}},\"removing_replicas\":{{}},\"version\":3}}"
+        )
+    );
+    for partition in 0..3 {
+        assert_eq!(
+            shell.get(&format!("/brokers/topics/t/partitions/{partition}/state")).as_deref(),
+            Some("{\"controller_epoch\":1,\"leader\":1,\"version\":1,\"leader_epoch\":0,\"isr\":[1]}")
+        );
+    }
+    assert_eq!(produce(&mut client, "t", 1, "one"), 0);
+    assert_eq!(produce(&mut client, "t", 1, "two"), 1);
+    assert_eq!(values(&mut client, "t", 1), ["one", "two"]);
+
+    // Producer ids come from a block that the node names.
+    assert_eq!(client.new_producer_id().expect("InitProducerId"), 0);
+    assert_eq!(client.new_producer_id().expect("InitProducerId"), 1);
+    assert_eq!(
+        shell.get("/latest_producer_id_block").as_deref(),
+        Some("{\"version\":1,\"broker\":1,\"block_start\":\"0\",\"block_end\":\"999\"}")
+    );
+
+    // Groups keep their offsets in a topic that is made when it is asked for.
+    let nobody = Who { generation: -1, ..Default::default() };
+    client.await_coordinator("g");
+    assert_eq!(client.commit("g", &nobody, "t", 1, 2).expect("OffsetCommit"), 0);
+    assert_eq!(
+        shell.get("/config/topics/__consumer_offsets").as_deref(),
+        Some(
+            "{\"version\":1,\"config\":{\"compression.type\":\"producer\",\"cleanup.policy\":\"compact\",\"segment.bytes\":\"104857600\"}}"
+        )
+    );
+    assert_eq!(shell.children("/brokers/topics/__consumer_offsets/partitions"), ["0", "1", "2"]);
+
+    // A deletion leaves nothing.
+    assert_eq!(client.create_topic("gone", 2, &[]).expect("CreateTopics"), 0);
+    assert_eq!(client.delete_topic("gone").expect("DeleteTopics"), 0);
+    for path in ["/brokers/topics/gone", "/config/topics/gone", "/admin/delete_topics/gone"] {
+        assert!(!shell.exists(path), "{path} is left");
+    }
+
+    // A clean stop ends the session at once; the next start finds everything.
+    broker.stop();
+    assert_eq!((shell.exists("/brokers/ids/1"), shell.exists("/controller")), (false, false));
+    let broker = Broker::start(&folder.join("one"), &settings);
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(shell.get("/controller_epoch").as_deref(), Some("2"));
+    assert_eq!(values(&mut client, "t", 1), ["one", "two"]);
+    client.await_coordinator("g");
+    assert_eq!(client.committed("g").expect("OffsetFetch").1[0].2, 2);
+    assert_eq!(client.new_producer_id().expect("InitProducerId"), 1000, "a new block");
+    assert_eq!(produce(&mut client, "t", 1, "three"), 2);
+
+    // After kill -9 the old registration is waited for, not fallen over.
+    broker.kill();
+    let broker = Broker::start(&folder.join("one"), &settings);
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(values(&mut client, "t", 1), ["one", "two", "three"]);
+    assert_eq!(shell.get("/controller_epoch").as_deref(), Some("3"));
+    broker.stop();
+}
+
+#[test]
+fn what_tools_of_1_0_write_into_zookeeper_is_followed() {
+    const NAME: &str = "what_tools_of_1_0_write_into_zookeeper_is_followed";
+    if let Some(why) = missing().or_else(|| java::missing_release("1.0.0")) {
+        return skip(NAME, &why);
+    }
+    let folder = Folder::new("zk-old-tools");
+    let ensemble = Ensemble::start(folder.path(), 1);
+    let connect = format!("{}/k", ensemble.connect());
+    let broker = Broker::start(&folder.join("one"), &settings(&connect, &[]));
+    let shell = Shell::new(&ensemble, "/k");
+    let mut client = broker.client().expect("a connection");
+    let tool = |class: &str, arguments: &[&str]| {
+        let mut all = vec!["--zookeeper", &connect];
+        all.extend_from_slice(arguments);
+        java::run_of("1.0.0", class, &all, "")
+    };
+    let topics = "kafka.admin.TopicCommand";
+    let said = tool(
+        topics,
+        &[
+            "--create",
+            "--topic",
+            "old",
+            "--partitions",
+            "2",
+            "--replication-factor",
+            "1",
+            "--config",
+            "retention.ms=1000000",
+        ],
+    );
+    assert!(said.contains("Created topic \"old\"."), "{said}");
+    wait("the topic", || client.topics().expect("Metadata").get("old") == Some(&2));
+    assert_eq!(produce(&mut client, "old", 1, "a"), 0);
+    // It came without an id and has one now; its states are written.
+    assert_eq!(shell.json("/brokers/topics/old")["version"], 3);
+    assert_eq!(shell.json("/brokers/topics/old/partitions/1/state")["leader"], 1);
+    let said = tool(topics, &["--describe", "--topic", "old"]);
+    assert!(said.contains("Partition: 1\tLeader: 1\tReplicas: 1\tIsr: 1"), "{said}");
+
+    tool(topics, &["--alter", "--topic", "old", "--partitions", "4"]);
+    wait("more partitions", || client.topics().expect("Metadata").get("old") == Some(&4));
+    assert_eq!(produce(&mut client, "old", 3, "b"), 0);
+    let node = shell.json("/brokers/topics/old");
+    assert_eq!(node["partitions"]["3"], json!([1]));
+
+    let configs = "kafka.admin.ConfigCommand";
+    tool(
+        configs,
+        &[
+            "--alter",
+            "--entity-type",
+            "topics",
+            "--entity-name",
+            "old",
+            "--add-config",
+            "retention.ms=7777777",
+        ],
+    );
+    tool(
+        configs,
+        &[
+            "--alter",
+            "--entity-type",
+            "clients",
+            "--entity-name",
+            "c 1",
+            "--add-config",
+            "producer_byte_rate=1048576",
+        ],
+    );
+    let described = |name: &str| {
+        java::run(
+            "kafka.admin.ConfigCommand",
+            &[
+                "--bootstrap-server",
+                &broker.address.to_string(),
+                "--describe",
+                "--entity-type",
+                name.split('/').next().unwrap_or(name),
+                "--entity-name",
+                name.split('/').next_back().unwrap_or(name),
+            ],
+            "",
+        )
+    };
+    if java::missing().is_none() {
+        wait("the setting", || described("topics/old").contains("retention.ms=7777777"));
+        wait("the quota", || described("clients/c 1").contains("producer_byte_rate=1048576"));
+    }
+
+    tool(topics, &["--delete", "--topic", "old"]);
+    wait("the deletion", || !client.topics().expect("Metadata").contains_key("old"));
+    wait("its nodes", || {
+        !["/brokers/topics/old", "/config/topics/old", "/admin/delete_topics/old"]
+            .iter()
+            .any(|p| shell.exists(p))
+    });
+    assert!(!folder.join("one/data/old-1").exists());
+    broker.stop();
+}
