@@ -328,3 +328,253 @@ fn what_tools_of_1_0_write_into_zookeeper_is_followed() {
     assert!(!folder.join("one/data/old-1").exists());
     broker.stop();
 }
+
+#[test]
+fn nodes_changed_by_hand_are_followed_or_named() {
+    const NAME: &str = "nodes_changed_by_hand_are_followed_or_named";
+    if let Some(why) = missing() {
+        return skip(NAME, &why);
+    }
+    let folder = Folder::new("zk-by-hand");
+    let ensemble = Ensemble::start(folder.path(), 1);
+    let connect = format!("{}/k", ensemble.connect());
+    let settings = settings(&connect, &[]);
+    let shell = Shell::new(&ensemble, "/k");
+    let broker = Broker::start(&folder.join("one"), &settings);
+    let mut client = broker.client().expect("a connection");
+    for topic in ["good", "lost", "damaged"] {
+        assert_eq!(client.create_topic(topic, 1, &[]).expect("CreateTopics"), 0);
+        assert_eq!(produce(&mut client, topic, 0, topic), 0);
+    }
+    let logged = |what: &str| wait(what, || broker.log().contains(what));
+
+    // A node that is not JSON, or of an unknown version, is named and changes nothing.
+    shell.set("/brokers/topics/damaged", "{\"version\":3,\"partit");
+    logged("ZooKeeper node /brokers/topics/damaged: it is not JSON");
+    shell.set("/brokers/topics/damaged", "{\"version\":0,\"partitions\":{\"0\":[1]}}");
+    logged("ZooKeeper node /brokers/topics/damaged: version 0 is unknown");
+    assert_eq!(values(&mut client, "damaged", 0), ["damaged"]);
+    // So is one that takes partitions away, or moves them.
+    shell.set("/brokers/topics/good", "{\"version\":1,\"partitions\":{\"0\":[9]}}");
+    logged("/brokers/topics/good no longer has the 1 partitions and replicas");
+    assert_eq!(produce(&mut client, "good", 0, "more"), 1);
+    // A topic whose nodes are torn out is served on, and nothing of it is removed.
+    for path in ["partitions/0/state", "partitions/0", "partitions"] {
+        shell.delete(&format!("/brokers/topics/lost/{path}"));
+    }
+    shell.delete("/brokers/topics/lost");
+    logged("/brokers/topics/lost is gone, but nobody asked for the topic to be deleted");
+    assert_eq!(produce(&mut client, "lost", 0, "more"), 1);
+    // Notes that cannot be read are passed over; the next one counts.
+    let note = "/config/changes/config_change_";
+    shell.create(note, Some("not json"), Mode::PersistentSequential);
+    shell.create(note, Some("{\"version\":7}"), Mode::PersistentSequential);
+    shell.set("/config/topics/good", "{\"version\":1,\"config\":{\"retention.ms\":\"5000000\"}}");
+    let entity = "{\"version\":1,\"entity_type\":\"topics\",\"entity_name\":\"good\"}";
+    shell.create(note, Some(entity), Mode::PersistentSequential);
+    logged("it is not JSON: expected");
+    logged("version 7 is unknown");
+    // Requests for what is not there, or is done, go away.
+    shell.create("/admin/delete_topics/never-was", Some(""), Mode::Persistent);
+    let election = "{\"version\":1,\"partitions\":[{\"topic\":\"good\",\"partition\":0}]}";
+    shell.create("/admin/preferred_replica_election", Some(election), Mode::Persistent);
+    let moves = "{\"version\":1,\"partitions\":[{\"topic\":\"good\",\"partition\":0,\"replicas\":[1]},{\"topic\":\"x\",\"partition\":0,\"replicas\":[4]}]}";
+    shell.create("/admin/reassign_partitions", Some(moves), Mode::Persistent);
+    shell.create("/isr_change_notification/isr_change_", Some(election), Mode::PersistentSequential);
+    let event = "{\"version\":1,\"broker\":1,\"event\":1}";
+    shell.create("/log_dir_event_notification/log_dir_event_", Some(event), Mode::PersistentSequential);
+    wait("the requests to go", || {
+        shell.children("/admin") == ["delete_topics"]
+            && shell.children("/admin/delete_topics").is_empty()
+            && shell.children("/isr_change_notification").is_empty()
+            && shell.children("/log_dir_event_notification").is_empty()
+    });
+    // Another topic still works.
+    assert_eq!(client.create_topic("after", 1, &[]).expect("CreateTopics"), 0);
+    assert_eq!(produce(&mut client, "after", 0, "a"), 0);
+
+    // The office is lost with its node, and won again at once.
+    shell.delete("/controller");
+    wait("the next election", || shell.get("/controller_epoch").as_deref() == Some("2"));
+    wait("the office", || client.create_topic("later", 1, &[]).expect("CreateTopics") == 0);
+    assert_eq!(shell.json("/brokers/topics/later/partitions/0/state")["controller_epoch"], 2);
+    // A leader that was struck out is elected again at the next office, one epoch on.
+    let struck =
+        "{\"controller_epoch\":2,\"leader\":-1,\"version\":1,\"leader_epoch\":7,\"isr\":[1],\"mine\":true}";
+    shell.set("/brokers/topics/later/partitions/0/state", struck);
+    shell.create(
+        "/isr_change_notification/isr_change_",
+        Some("{\"version\":1,\"partitions\":[{\"topic\":\"later\",\"partition\":0}]}"),
+        Mode::PersistentSequential,
+    );
+    shell.delete("/controller");
+    wait("a leader", || shell.json("/brokers/topics/later/partitions/0/state")["leader"] == 1);
+    let state = shell.json("/brokers/topics/later/partitions/0/state");
+    assert_eq!(
+        (&state["leader_epoch"], &state["controller_epoch"], &state["mine"]),
+        (&json!(8), &json!(3), &json!(true))
+    );
+    assert_eq!(produce(&mut client, "later", 0, "x"), 0);
+    broker.stop();
+
+    // A start meets the same damage: what can be read is served.
+    shell.set("/brokers/topics/after/partitions/0/state", "]");
+    let broker = Broker::start(&folder.join("one"), &settings);
+    let mut client = broker.client().expect("a connection");
+    let log = broker.log();
+    for what in [
+        "/brokers/topics/damaged: version 0 is unknown",
+        "topic damaged is not served until it can be read",
+        "/brokers/topics/after/partitions/0/state: it is not JSON",
+        "no topic of this broker: left alone",
+    ] {
+        assert!(log.contains(what), "{what}:\n{log}");
+    }
+    assert_eq!(values(&mut client, "later", 0), ["x"]);
+    assert!(folder.join("one/data/damaged-0").exists() && folder.join("one/data/lost-0").exists());
+    broker.stop();
+}
+
+#[test]
+fn a_broker_that_must_not_join_is_refused_in_one_sentence() {
+    const NAME: &str = "a_broker_that_must_not_join_is_refused_in_one_sentence";
+    if let Some(why) = missing() {
+        return skip(NAME, &why);
+    }
+    let folder = Folder::new("zk-refused");
+    // Nobody there: the wait of zookeeper.connection.timeout.ms, then one sentence.
+    let port = outside::process::free_port();
+    let nowhere = format!("127.0.0.1:{port}");
+    let refused = Broker::refused(
+        &folder.join("none"),
+        &settings(&nowhere, &[("zookeeper.connection.timeout.ms", "1500")]),
+    );
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.log);
+    let wanted = format!(
+        "no ZooKeeper server of {nowhere} could be reached within 1500 ms (zookeeper.connection.timeout.ms)"
+    );
+    assert!(refused.log.contains(&wanted), "{}", refused.log);
+
+    let ensemble = Ensemble::start(folder.path(), 1);
+    let connect = format!("{}/k", ensemble.connect());
+    let settings = |more: &[(&'static str, &'static str)]| {
+        let mut all = settings(&connect, &[]).into_iter().map(|(k, v)| (k, v.to_owned())).collect::<Vec<_>>();
+        all.extend(more.iter().map(|(k, v)| (*k, (*v).to_owned())));
+        all
+    };
+    let refuse = |name: &str, settings: &[(&str, String)], code: i32, what: &str| {
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let refused = Broker::refused(&folder.join(name), &settings);
+        assert_eq!(refused.status.code(), Some(code), "{}", refused.log);
+        assert!(refused.log.contains(what), "{what}:\n{}", refused.log);
+    };
+    let start = |name: &str, settings: &[(&str, String)]| {
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        Broker::start(&folder.join(name), &settings)
+    };
+    refuse("acl", &settings(&[("zookeeper.set.acl", "true")]), 2, "zookeeper.set.acl is true, but");
+
+    // An id is made from 1001 on, and kept.
+    let shell = Shell::new(&ensemble, "/k");
+    let broker = start("first", &settings(&[("broker.id", "-1")]));
+    assert!(shell.exists("/brokers/ids/1001"));
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(client.create_topic("t", 1, &[]).expect("CreateTopics"), 0);
+
+    // The same id from another directory, and another broker beside this one.
+    refuse(
+        "second",
+        &settings(&[("broker.id", "1001"), ("reserved.broker.max.id", "2000")]),
+        1,
+        "broker.id 1001 is taken: /brokers/ids/1001 is registered by PLAINTEXT://127.0.0.1:",
+    );
+    refuse("third", &settings(&[("broker.id", "7")]), 1, "broker 1001 (127.0.0.1:");
+    assert!(!shell.exists("/brokers/ids/7"));
+    assert_eq!(produce(&mut client, "t", 0, "kept"), 0);
+    broker.stop();
+    let broker = start("first", &settings(&[("broker.id", "-1")]));
+    assert!(shell.exists("/brokers/ids/1001"), "the id of meta.properties");
+    broker.stop();
+
+    // The logs of one cluster under another, and under an ensemble that has lost its data.
+    let mut other = settings(&[("broker.id", "-1")]);
+    other.push(("zookeeper.connect", format!("{}/other", ensemble.connect())));
+    let meta = std::fs::read_to_string(folder.join("first/data/meta.properties")).expect("meta.properties");
+    let cluster =
+        meta.lines().find_map(|line| line.strip_prefix("cluster.id=")).expect("the cluster").to_owned();
+    let empty = format!(
+        "belongs to cluster {cluster}, but ZooKeeper at {}/other holds no cluster at all",
+        ensemble.connect()
+    );
+    refuse("first", &other, 1, &empty);
+    assert!(!Shell::new(&ensemble, "").exists("/other"), "nothing is made there");
+    let mut fresh = other.clone();
+    fresh.retain(|(key, _)| *key != "broker.id");
+    start("fresh", &fresh).stop();
+    refuse(
+        "first",
+        &other,
+        1,
+        &format!(
+            "belongs to cluster {cluster}, but ZooKeeper at {}/other holds cluster ",
+            ensemble.connect()
+        ),
+    );
+    // A controller of KRaft owns the cluster during a migration: no broker of this build serves under it.
+    let kraft = "{\"version\":2,\"brokerid\":3000,\"timestamp\":\"1\",\"kraftControllerEpoch\":5}";
+    shell.create("/controller", Some(kraft), Mode::Persistent);
+    refuse("first", &settings(&[("broker.id", "-1")]), 1, "a KRaft controller owns the cluster");
+}
+
+#[test]
+fn a_broker_outlives_its_zookeeper_and_its_session() {
+    const NAME: &str = "a_broker_outlives_its_zookeeper_and_its_session";
+    if let Some(why) = missing() {
+        return skip(NAME, &why);
+    }
+    let folder = Folder::new("zk-away");
+    let mut ensemble = Ensemble::start(folder.path(), 1);
+    let connect = ensemble.connect();
+    let broker = Broker::start(&folder.join("one"), &settings(&connect, &[]));
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(client.create_topic("t", 1, &[]).expect("CreateTopics"), 0);
+    assert_eq!(produce(&mut client, "t", 0, "before"), 0);
+
+    // Gone: what needs no metadata goes on, what does is refused with a code that says to try again.
+    ensemble.servers[0].kill();
+    wait("the loss to be seen", || broker.log().contains("the connection to ZooKeeper is lost"));
+    assert_eq!(produce(&mut client, "t", 0, "meanwhile"), 1);
+    assert_eq!(values(&mut client, "t", 0), ["before", "meanwhile"]);
+    assert_eq!(client.topics().expect("Metadata").len(), 1);
+    let code = client.create_topic("new", 1, &[]).expect("CreateTopics");
+    assert_eq!(code, 7, "REQUEST_TIMED_OUT");
+
+    // Back before the session ends, and then a session that ends: registered again, elected again, still serving.
+    ensemble.servers[0].start();
+    ensemble.servers[0].wait();
+    wait("a topic again", || client.create_topic("new", 1, &[]).is_ok_and(|code| code == 0 || code == 36));
+    assert_eq!(produce(&mut client, "new", 0, "a"), 0);
+    let shell = Shell::new(&ensemble, "");
+    let epoch =
+        || shell.get("/controller_epoch").and_then(|text| text.parse::<i32>().ok()).expect("an epoch");
+    let before = epoch();
+    outside::process::pause(broker.pid());
+    wait("the session to expire", || !shell.exists("/brokers/ids/1"));
+    assert!(!shell.exists("/controller"));
+    // While it is away, somebody makes a topic and grows another.
+    shell.create("/config/topics/by-hand", Some("{\"version\":1,\"config\":{}}"), Mode::Persistent);
+    shell.create(
+        "/brokers/topics/by-hand",
+        Some("{\"version\":1,\"partitions\":{\"0\":[1]}}"),
+        Mode::Persistent,
+    );
+    outside::process::resume(broker.pid());
+    wait("the registration", || shell.exists("/brokers/ids/1") && shell.exists("/controller"));
+    assert_eq!(epoch(), before + 1);
+    assert!(broker.log().contains("the session with ZooKeeper has expired"), "{}", broker.log());
+    wait("the topic made meanwhile", || client.topics().expect("Metadata").contains_key("by-hand"));
+    assert_eq!(produce(&mut client, "by-hand", 0, "b"), 0);
+    assert_eq!(produce(&mut client, "t", 0, "after"), 2);
+    assert_eq!(client.create_topic("newest", 1, &[]).expect("CreateTopics"), 0);
+    broker.stop();
+}

@@ -183,6 +183,19 @@ impl Drop for Broker {
 }
 
 pub fn terminate(pid: u32) {
-    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("the kill command");
-    assert!(status.success(), "kill -TERM {pid}: {status}");
+    signal("-TERM", pid);
+}
+
+/// Stops a process where it stands, as a long pause of its machine does.
+pub fn pause(pid: u32) {
+    signal("-STOP", pid);
+}
+
+pub fn resume(pid: u32) {
+    signal("-CONT", pid);
+}
+
+fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill").args([name, &pid.to_string()]).status().expect("the kill command");
+    assert!(status.success(), "kill {name} {pid}: {status}");
 }
