@@ -84,22 +84,30 @@ pub struct Written {
 pub struct AppendScratch {
     /// What the last append wrote.
     pub written: Vec<Written>,
-    undo: Vec<Before>,
-    aborted: Vec<AbortedTransaction>,
+    pub(super) undo: Vec<Before>,
+    pub(super) aborted: Vec<AbortedTransaction>,
 }
 
-/// Accepted batches that are not written yet: `batches[from..]`, to stand at `position` of the active segment.
+/// Accepted batches that are not written yet, the first of them number `from`; they go behind what the active segment has.
 #[derive(Clone, Copy)]
-struct Run {
-    from: usize,
-    base_offset: i64,
-    next_offset: i64,
-    bytes: u32,
-    first_timestamp: i64,
+pub(super) struct Run {
+    pub from: usize,
+    pub base_offset: i64,
+    pub next_offset: i64,
+    pub bytes: u32,
+    pub first_timestamp: i64,
+}
+
+/// What decides whether a batch still goes into the active segment.
+#[derive(Clone, Copy)]
+pub(super) struct Next {
+    pub last_offset: i64,
+    pub bytes: usize,
+    pub timestamp: i64,
 }
 
 impl Run {
-    fn starting(from: usize, offset: i64) -> Run {
+    pub fn starting(from: usize, offset: i64) -> Run {
         Run { from, base_offset: offset, next_offset: offset, bytes: 0, first_timestamp: -1 }
     }
 }
@@ -157,8 +165,13 @@ impl Log {
             };
             let append_time = self.config.log_append_time.then_some(now);
             let timestamp = append_time.map_or(header.max_timestamp(), |now| now.0);
-            if self.must_roll(disk, &run, &header, timestamp, now)? {
-                self.write_run(disk, batches, run, index, epoch, scratch)?;
+            let next = Next {
+                last_offset: run.next_offset + i64::from(header.last_offset_delta()),
+                bytes: header.total_bytes(),
+                timestamp,
+            };
+            if self.must_roll(disk, &run, next, now)? {
+                self.write_batches(disk, batches, run, index, scratch)?;
                 run = Run::starting(index, self.end);
                 self.roll(disk, self.end, now)?;
             }
@@ -180,7 +193,36 @@ impl Log {
                 append_time,
             };
         }
-        self.write_run(disk, batches, run, batches.len(), epoch, scratch)
+        self.write_batches(disk, batches, run, batches.len(), scratch)
+    }
+
+    /// Writes the accepted batches of `run`, which ends before `until`.
+    fn write_batches(
+        &mut self,
+        disk: &dyn Disk,
+        batches: &[AppendBatch<'_>],
+        run: Run,
+        until: usize,
+        scratch: &mut AppendScratch,
+    ) -> Result<(), LogError> {
+        let accepted = batches[run.from..until]
+            .iter()
+            .filter(|batch| matches!(batch.outcome, Outcome::Appended { .. }))
+            .map(|batch| &*batch.bytes);
+        let seen = accepted.clone().scan(0, |position, bytes| {
+            let header = BatchHeader::peek(bytes).expect("admitted with this header");
+            let seen = Seen {
+                position: *position,
+                total_bytes: bytes.len() as u32,
+                base_offset: header.base_offset(),
+                last_offset: header.last_offset(),
+                max_timestamp: header.max_timestamp(),
+                header: Some(header),
+            };
+            *position = seen.end();
+            Some(seen)
+        });
+        self.write_run(disk, run, accepted.map(IoSlice::new), seen, scratch)
     }
 
     /// The checks that need the log. Structure and CRC were checked where the bytes came in.
@@ -218,7 +260,7 @@ impl Log {
         }
     }
 
-    fn note_producer(
+    pub(super) fn note_producer(
         &mut self,
         header: &BatchHeader,
         bytes: &[u8],
@@ -234,26 +276,24 @@ impl Log {
     }
 
     /// The rule of contract 3.3, for a batch that would stand behind `run`.
-    fn must_roll(
+    pub(super) fn must_roll(
         &mut self,
         disk: &dyn Disk,
         run: &Run,
-        header: &BatchHeader,
-        timestamp: i64,
+        next: Next,
         now: WallMs,
     ) -> Result<bool, LogError> {
         let directory = self.directory.clone();
         let config = self.config.clone();
         let active = self.active();
         let filled = u64::from(active.bytes) + u64::from(run.bytes);
-        let last_offset = run.next_offset + i64::from(header.last_offset_delta());
-        if last_offset - active.base_offset > i64::from(i32::MAX) {
+        if next.last_offset - active.base_offset > i64::from(i32::MAX) {
             return Ok(true);
         }
         if filled == 0 {
             return Ok(false);
         }
-        if filled + header.total_bytes() as u64 > u64::from(config.segment_bytes)
+        if filled + next.bytes as u64 > u64::from(config.segment_bytes)
             || active.offsets.is_full(config.segment_index_bytes)
             || active.times.is_full(config.segment_index_bytes)
         {
@@ -269,20 +309,20 @@ impl Log {
             Some(run.first_timestamp).filter(|timestamp| *timestamp >= 0)
         };
         let waited = match first {
-            Some(first) => timestamp.saturating_sub(first),
+            Some(first) => next.timestamp.saturating_sub(first),
             None => now.0.saturating_sub(active.created_ms),
         };
         Ok(waited > wait_max)
     }
 
-    /// Writes the accepted batches of `run`, which ends before `until`, and takes note of them.
-    fn write_run(
+    /// Writes a run and takes note of its batches. `slices` are their bytes in order, `seen` what is known of each, by its
+    /// place in the run.
+    pub(super) fn write_run<'a>(
         &mut self,
         disk: &dyn Disk,
-        batches: &[AppendBatch<'_>],
         run: Run,
-        until: usize,
-        epoch: LeaderEpoch,
+        slices: impl Iterator<Item = IoSlice<'a>> + Clone,
+        seen: impl Iterator<Item = Seen>,
         scratch: &mut AppendScratch,
     ) -> Result<(), LogError> {
         if run.bytes == 0 {
@@ -299,19 +339,13 @@ impl Log {
         };
         let file = active.file(disk, &directory).map_err(|source| failed("open", 0, source))?;
         let position = active.bytes;
-        let accepted = || {
-            batches[run.from..until].iter().filter(|batch| matches!(batch.outcome, Outcome::Appended { .. }))
-        };
         active
             .reserve(disk, &file, position + run.bytes, &config)
             .map_err(|source| failed("reserve", u64::from(position), source))?;
         // Until all of the run is taken note of.
         self.tail_is_dirty = true;
-        write_slices(disk, &file, u64::from(position), accepted().map(|batch| IoSlice::new(batch.bytes)))
+        write_slices(disk, &file, u64::from(position), slices)
             .map_err(|source| failed("write", u64::from(position), source))?;
-        if epochs.latest().is_none_or(|latest| latest.epoch != epoch.0) {
-            epochs.assign(epoch.0, run.base_offset);
-        }
         for aborted in scratch.aborted.drain(..) {
             let path = active.path(&directory, FileKind::TransactionIndex);
             transaction_index::append(disk, &path, aborted).map_err(LogError::io(
@@ -322,21 +356,15 @@ impl Log {
             active.transactions_are_unsynced = true;
             self.flush.directory_is_unsynced = true;
         }
-        let mut at = position;
-        for batch in accepted() {
-            let header = BatchHeader::peek(batch.bytes).expect("admitted with this header");
-            let seen = Seen {
-                position: at,
-                total_bytes: batch.bytes.len() as u32,
-                base_offset: header.base_offset(),
-                last_offset: header.last_offset(),
-                max_timestamp: header.max_timestamp(),
-                header: Some(header),
-            };
+        for seen in seen {
+            let seen = Seen { position: position + seen.position, ..seen };
+            let epoch = seen.header.as_ref().map_or(-1, BatchHeader::partition_leader_epoch);
+            if epochs.latest().is_none_or(|latest| latest.epoch < epoch) {
+                epochs.assign(epoch, seen.base_offset);
+            }
             active
                 .note(disk, &directory, &config, &seen)
-                .map_err(|source| failed("write index", u64::from(at), source))?;
-            at = seen.end();
+                .map_err(|source| failed("write index", u64::from(seen.position), source))?;
         }
         self.recent_appends.add(Hint { offset: run.base_offset, segment_base, position });
         scratch.written.push(Written {
@@ -351,6 +379,14 @@ impl Log {
         Ok(())
     }
 
+    /// Producer state as before what was accepted and not written.
+    pub(super) fn forget_unwritten(&mut self, scratch: &mut AppendScratch) {
+        for before in scratch.undo.drain(..).rev() {
+            self.producers.undo(before);
+        }
+        scratch.aborted.clear();
+    }
+
     /// Nothing of what was accepted and not written is in the log.
     fn take_back(
         &mut self,
@@ -358,10 +394,7 @@ impl Log {
         refusal: AppendRefusal,
         scratch: &mut AppendScratch,
     ) {
-        for before in scratch.undo.drain(..).rev() {
-            self.producers.undo(before);
-        }
-        scratch.aborted.clear();
+        self.forget_unwritten(scratch);
         let written_end = self.end;
         for batch in batches {
             match batch.outcome {

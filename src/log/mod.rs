@@ -3,7 +3,7 @@
 //! In: batches, offsets, the time, and a `Disk` through which every effect goes. Out: places in files, and what became
 //! of each batch. One IO thread owns a log; nothing in here knows a thread, a ring or a clock.
 //!
-//! Reading order: `Log` (here: state), `open` (start and recovery), `append`, `read`, `flush` (and clean stop),
+//! Reading order: `Log` (here: state), `open` (start and recovery), `append` (as a leader), `follow` (as a follower), `read`, `flush` (and clean stop),
 //! `truncate`, `cleanup` (retention), `cleaning` with the rules in `compaction`; under them `segment` with its indexes, `scan`, `epoch_history`; beside them, for
 //! a whole log directory, `directory`, `checkpoint` and `window`.
 //!
@@ -21,6 +21,7 @@ mod entry_file;
 pub mod epoch_history;
 pub mod files;
 mod flush;
+mod follow;
 pub mod offset_index;
 pub mod offset_map;
 mod open;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 pub use append::{AppendBatch, AppendRefusal, AppendScratch, Outcome, Written};
 pub use flush::{CloseFlush, FlushScope};
+pub use follow::{FollowError, Followed};
 pub use open::{OpenFacts, Recovered};
 pub use read::{Place, Read, ReadError, TimestampOffset};
 pub use settings::{Durability, LogConfig};

@@ -92,13 +92,15 @@ impl Log {
         self.reload_producers(disk, end, now)
     }
 
-    fn cut_transaction_index(&self, disk: &dyn Disk, index: usize, end: i64) -> Result<(), LogError> {
-        let path = self.segments[index].path(&self.directory, FileKind::TransactionIndex);
+    fn cut_transaction_index(&mut self, disk: &dyn Disk, index: usize, end: i64) -> Result<(), LogError> {
+        let segment = &mut self.segments[index];
+        let path = segment.path(&self.directory, FileKind::TransactionIndex);
         let entries = super::transaction_index::read(disk, &path).map_err(LogError::io(&path, "read", 0))?;
         if entries.iter().all(|entry| entry.last_offset < end) {
             return Ok(());
         }
         remove_if_there(disk, &path).map_err(LogError::io(&path, "remove", 0))?;
+        segment.transactions_are_unsynced = entries.iter().any(|entry| entry.last_offset < end);
         for entry in entries.into_iter().filter(|entry| entry.last_offset < end) {
             super::transaction_index::append(disk, &path, entry).map_err(LogError::io(&path, "write", 0))?;
         }

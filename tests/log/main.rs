@@ -3,6 +3,7 @@ mod basic;
 mod compaction;
 mod crash;
 mod directory;
+mod follow;
 mod java;
 mod model;
 #[path = "../outside/mod.rs"]
