@@ -24,6 +24,8 @@ struct Arguments {
 enum Command {
     Broker(BrokerArguments),
     Topics(ringdaw::tools::topics::TopicsArgs),
+    ConsoleConsumer(ringdaw::tools::console_consumer::ConsoleConsumerArgs),
+    ConsoleProducer(ringdaw::tools::console_producer::ConsoleProducerArgs),
     ConsumerGroups(ringdaw::tools::consumer_groups::ConsumerGroupsArgs),
     DumpLog(ringdaw::tools::dump_log::DumpLogArgs),
     Verify(ringdaw::tools::verify::VerifyArgs),
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Broker(arguments) => run_broker(&arguments),
         Command::Topics(arguments) => ringdaw::tools::topics::run(arguments),
+        Command::ConsoleConsumer(arguments) => ringdaw::tools::console_consumer::run(arguments),
+        Command::ConsoleProducer(arguments) => ringdaw::tools::console_producer::run(arguments),
         Command::ConsumerGroups(arguments) => ringdaw::tools::consumer_groups::run(arguments),
         Command::DumpLog(arguments) => ringdaw::tools::dump_log::run(arguments),
         Command::Verify(arguments) => ringdaw::tools::verify::run(arguments),

@@ -58,6 +58,7 @@ pub struct Connection {
     address: String,
     stream: TcpStream,
     correlation_id: i32,
+    client_id: String,
     versions: HashMap<i16, RangeInclusive<i16>>,
 }
 
@@ -85,14 +86,25 @@ impl Connection {
             .and_then(|()| stream.set_read_timeout(Some(timeout)))
             .and_then(|()| stream.set_write_timeout(Some(timeout)));
         configured.map_err(failed("cannot be configured"))?;
-        let mut connection =
-            Connection { address: address.to_owned(), stream, correlation_id: 0, versions: HashMap::new() };
+        let mut connection = Connection {
+            address: address.to_owned(),
+            stream,
+            correlation_id: 0,
+            client_id: CLIENT_ID.to_owned(),
+            versions: HashMap::new(),
+        };
         connection.learn_versions()?;
         Ok(connection)
     }
 
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// How long an answer may take from now on.
+    pub fn set_patience(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        let set = self.stream.set_read_timeout(Some(timeout));
+        set.map_err(|source| self.io_error("cannot be configured", source))
     }
 
     /// The bare connection, for a caller that keeps several requests under way.
@@ -174,7 +186,7 @@ impl Connection {
     fn exchange<'a, Q: Request<'a>>(&mut self, version: i16, request: &Q) -> Result<Vec<u8>, ClientError> {
         self.correlation_id += 1;
         let mut bytes = Vec::new();
-        put_request(&mut bytes, version, self.correlation_id, Some(CLIENT_ID), request);
+        put_request(&mut bytes, version, self.correlation_id, Some(&self.client_id), request);
         self.stream.write_all(&bytes).map_err(|source| self.io_error("cannot be written to", source))?;
         let mut size = [0; frame::SIZE_BYTES];
         self.stream.read_exact(&mut size).map_err(|source| self.io_error("sent no answer", source))?;
@@ -205,6 +217,8 @@ pub struct Client {
     pub(super) timeout: Duration,
     /// Brokers that were asked before, by `host:port`.
     peers: HashMap<String, Connection>,
+    bootstrap: String,
+    client_id: String,
 }
 
 impl Client {
@@ -213,7 +227,15 @@ impl Client {
         let mut errors = Vec::new();
         for address in bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()) {
             match Connection::open(address, timeout) {
-                Ok(any) => return Ok(Client { any, timeout, peers: HashMap::new() }),
+                Ok(any) => {
+                    return Ok(Client {
+                        any,
+                        timeout,
+                        peers: HashMap::new(),
+                        bootstrap: bootstrap.to_owned(),
+                        client_id: CLIENT_ID.to_owned(),
+                    });
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -229,10 +251,39 @@ impl Client {
         &mut self.any
     }
 
+    /// Under which name brokers know this client.
+    pub fn set_client_id(&mut self, client_id: &str) {
+        self.client_id = client_id.to_owned();
+        self.any.client_id = client_id.to_owned();
+    }
+
+    /// Another connection to a broker, `host:port`, for the caller alone.
+    pub fn open(&self, address: &str) -> Result<Connection, ClientError> {
+        let mut connection = Connection::open(address, self.timeout)?;
+        connection.client_id = self.client_id.clone();
+        Ok(connection)
+    }
+
+    /// Asks the next broker of the list that answers from now on, when the one that did may be gone.
+    pub fn reconnect(&mut self) -> Result<(), ClientError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match Client::connect(&self.bootstrap, self.timeout) {
+                Ok(fresh) => {
+                    self.any = fresh.any;
+                    self.any.client_id = self.client_id.clone();
+                    return Ok(());
+                }
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
     /// The connection to a broker, `host:port`; opened when it is needed first.
     pub fn to(&mut self, address: &str) -> Result<&mut Connection, ClientError> {
         if !self.peers.contains_key(address) {
-            let connection = Connection::open(address, self.timeout)?;
+            let connection = self.open(address)?;
             self.peers.insert(address.to_owned(), connection);
         }
         Ok(self.peers.get_mut(address).expect("it was put there"))

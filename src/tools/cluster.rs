@@ -14,6 +14,8 @@ use crate::wire::message::list_offsets::{
     ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic,
 };
 use crate::wire::message::metadata::{MetadataRequest, MetadataRequestTopic};
+use crate::wire::message::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
+use crate::wire::primitive::Uuid;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -56,6 +58,12 @@ impl Broker {
 
 /// Of each partition, by number, the leader's address; none while it has no leader.
 pub type Leaders = BTreeMap<i32, Option<String>>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub id: Uuid,
+    pub leaders: Leaders,
+}
 
 /// Which kind of coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +123,7 @@ impl Client {
         &mut self,
         topics: &[&str],
         create: bool,
-    ) -> Result<HashMap<String, Result<Leaders, i16>>, ClientError> {
+    ) -> Result<HashMap<String, Result<Topic, i16>>, ClientError> {
         let asked = topics.iter().map(|name| MetadataRequestTopic { name: Some(name), ..Default::default() });
         let request = MetadataRequest {
             topics: Some(asked.collect()),
@@ -128,9 +136,11 @@ impl Client {
             let topics = response.topics.iter().filter_map(|topic| {
                 let found = if topic.error_code == 0 {
                     let partitions = topic.partitions.iter();
-                    Ok(partitions
-                        .map(|p| (p.partition_index, addresses.get(&p.leader_id).cloned()))
-                        .collect())
+                    {
+                        let leaders =
+                            partitions.map(|p| (p.partition_index, addresses.get(&p.leader_id).cloned()));
+                        Ok(Topic { id: topic.topic_id, leaders: leaders.collect() })
+                    }
                 } else {
                     Err(topic.error_code)
                 };
@@ -138,6 +148,49 @@ impl Client {
             });
             topics.collect()
         })
+    }
+
+    /// Every topic, and whether it is one of Kafka's own; by name.
+    pub fn all_topics(&mut self) -> Result<Vec<(String, bool)>, ClientError> {
+        // Version 0 knows no null list; its empty one means all.
+        let none = self.any().version::<MetadataRequest<'_>>()? == 0;
+        let request = MetadataRequest {
+            topics: none.then(Default::default),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let mut topics: Vec<(String, bool)> = self.any().call(&request, |response| {
+            let topics = response.topics.iter();
+            topics.filter_map(|t| Some((t.name.as_deref()?.to_owned(), t.is_internal))).collect()
+        })?;
+        topics.sort();
+        Ok(topics)
+    }
+
+    /// The committed offsets of a group, in the order the coordinator gave them, or the group's error code.
+    pub fn committed(&mut self, group: &str) -> Result<Result<Vec<(TopicPartition, i64)>, i16>, ClientError> {
+        let (code, offsets) = self.at_coordinator(group, |connection| {
+            let all = OffsetFetchRequestGroup { group_id: group, ..Default::default() };
+            let request = OffsetFetchRequest {
+                group_id: group,
+                topics: None,
+                groups: vec![all].into(),
+                require_stable: false,
+            };
+            connection.call(&request, |response| {
+                let (code, topics) = match response.groups.first() {
+                    Some(found) => (found.error_code, &found.topics),
+                    None => (response.error_code, &response.topics),
+                };
+                let rows = topics.iter().flat_map(|topic| {
+                    let kept =
+                        topic.partitions.iter().filter(|p| p.error_code == 0 && p.committed_offset >= 0);
+                    kept.map(|p| (TopicPartition::new(&*topic.name, p.partition_index), p.committed_offset))
+                });
+                (code, rows.collect::<Vec<_>>())
+            })
+        })?;
+        Ok(if code == 0 { Ok(offsets) } else { Err(code) })
     }
 
     /// The broker that keeps `key`, such as a group.
@@ -208,7 +261,7 @@ impl Client {
             let mut missing = None;
             for (at, timestamp) in left {
                 let leader = match leaders.get(&at.topic) {
-                    Some(Ok(partitions)) => partitions.get(&at.partition),
+                    Some(Ok(topic)) => topic.leaders.get(&at.partition),
                     Some(Err(code)) if ErrorCode::from_code(*code) == ErrorCode::LeaderNotAvailable => {
                         Some(&None)
                     }

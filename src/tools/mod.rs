@@ -6,6 +6,9 @@
 
 pub mod client;
 mod cluster;
+pub mod console_consumer;
+pub mod console_producer;
+mod consumer;
 pub mod consumer_groups;
 mod coordinator_records;
 pub mod dump_log;

@@ -40,6 +40,21 @@ impl Settings {
             };
             settings.values.insert(key.trim().to_owned(), value.trim().to_owned());
         }
+        settings.plaintext()
+    }
+
+    /// As `read`, for what is no client's setting: a blank is a value, too.
+    pub fn read_verbatim(file: Option<&Path>, words: &[String]) -> Result<Settings, Ended> {
+        let mut settings = Settings::read(file, &[])?;
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            settings.values.insert(key.trim().to_owned(), value.to_owned());
+        }
+        Ok(settings)
+    }
+
+    fn plaintext(self) -> Result<Settings, Ended> {
+        let settings = self;
         let protocol = settings.text("security.protocol").unwrap_or("PLAINTEXT");
         if !protocol.eq_ignore_ascii_case("plaintext") {
             return failed(format!("security.protocol={protocol}: this tool speaks PLAINTEXT only"));
@@ -69,6 +84,16 @@ impl Settings {
             Ok(_) | Err(_) => {
                 failed(format!("{key}={text}: a whole number from {} to {}", range.start(), range.end()))
             }
+        }
+    }
+
+    /// `true` or `false`, or the default.
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, Ended> {
+        match self.text(key) {
+            None => Ok(default),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(text) => failed(format!("{key}={text}: true or false")),
         }
     }
 

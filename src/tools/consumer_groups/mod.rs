@@ -29,7 +29,6 @@ use crate::wire::message::list_groups::ListGroupsRequest;
 use crate::wire::message::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use crate::wire::message::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
 /// List, describe, reset and delete consumer groups (the arguments of kafka-consumer-groups.sh)
 #[derive(clap::Args)]
@@ -261,29 +260,9 @@ fn list(client: &mut Client, options: &Options, streams: &mut Streams<'_>) -> Re
     Ok(())
 }
 
-/// The committed offsets of a group: partition and offset, in the order the coordinator gave them.
+/// The committed offsets of a group.
 fn committed(client: &mut Client, group: &str) -> Result<Vec<(TopicPartition, i64)>, Failure> {
-    let (code, offsets) = client.at_coordinator(group, |connection| {
-        let all = OffsetFetchRequestGroup { group_id: group, ..Default::default() };
-        let request = OffsetFetchRequest {
-            group_id: group,
-            topics: None,
-            groups: vec![all].into(),
-            require_stable: false,
-        };
-        connection.call(&request, |response| {
-            let (code, topics) = match response.groups.first() {
-                Some(found) => (found.error_code, &found.topics),
-                None => (response.error_code, &response.topics),
-            };
-            let rows = topics.iter().flat_map(|topic| {
-                let rows = topic.partitions.iter().filter(|p| p.error_code == 0 && p.committed_offset >= 0);
-                rows.map(|p| (TopicPartition::new(&*topic.name, p.partition_index), p.committed_offset))
-            });
-            (code, rows.collect::<Vec<_>>())
-        })
-    })?;
-    if code == 0 { Ok(offsets) } else { Err(Failure::of_code(code)) }
+    client.committed(group)?.map_err(Failure::of_code)
 }
 
 /// Partitions that arguments name, and topics that cannot be asked for theirs, each with its error code.
@@ -319,8 +298,9 @@ fn partitions_of(client: &mut Client, arguments: &[String]) -> Result<Named, Fai
         let mut topics = client.leaders(&whole, false)?;
         for topic in whole {
             match topics.remove(topic) {
-                Some(Ok(partitions)) => {
-                    named.extend(partitions.keys().map(|partition| TopicPartition::new(topic, *partition)));
+                Some(Ok(found)) => {
+                    named
+                        .extend(found.leaders.keys().map(|partition| TopicPartition::new(topic, *partition)));
                 }
                 Some(Err(code)) => unknown.push((topic.to_owned(), code)),
                 None => unknown.push((topic.to_owned(), ErrorCode::UnknownTopicOrPartition as i16)),

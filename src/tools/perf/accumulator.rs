@@ -29,6 +29,27 @@ pub struct Ready {
     pub stamps: Vec<(u64, u64)>,
 }
 
+/// MurmurHash2 with the seed of Java's client: the same key goes to the same partition whoever writes it.
+pub fn murmur2(bytes: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = 0x9747_b28c ^ bytes.len() as u32;
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
+        k ^= k >> 24;
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    for (at, byte) in rest.iter().enumerate() {
+        hash ^= u32::from(*byte) << (8 * at);
+    }
+    if !rest.is_empty() {
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
 #[derive(Debug)]
 pub struct Accumulator {
     batch_bytes: usize,
@@ -73,9 +94,34 @@ impl Accumulator {
         self.random.below(self.open.len())
     }
 
-    /// Takes one record. `due_ns` is when it should have been sent.
+    /// Takes one record without a partition of its own. `due_ns` is when it should have been sent.
     pub fn append(&mut self, key: Option<&[u8]>, value: &[u8], timestamp_ms: i64, due_ns: u64, now_ns: u64) {
-        let bytes = key.map_or(0, <[u8]>::len) + value.len() + RECORD_OVERHEAD_BYTES;
+        self.append_whole(None, key, Some(value), &[], timestamp_ms, (due_ns, now_ns));
+    }
+
+    /// The partition that Java's producer chooses for a key.
+    pub fn partition_of(&self, key: &[u8]) -> usize {
+        (murmur2(key) & 0x7fff_ffff) as usize % self.open.len()
+    }
+
+    /// Takes one record; `stamp` is when it was due and when it was handed over.
+    pub fn append_whole(
+        &mut self,
+        partition: Option<usize>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+        timestamp_ms: i64,
+        stamp: (u64, u64),
+    ) {
+        let of_headers = headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len) + 10);
+        let bytes = key.map_or(0, <[u8]>::len)
+            + value.map_or(0, <[u8]>::len)
+            + of_headers.sum::<usize>()
+            + RECORD_OVERHEAD_BYTES;
+        if let Some(partition) = partition {
+            return self.put(partition, bytes, key, value, headers, timestamp_ms, stamp);
+        }
         let mut partition = self.sticky;
         let full = |open: &Open| open.builder.plain_bytes() + bytes > self.batch_bytes;
         if self.open[partition].as_ref().is_some_and(|open| !open.builder.is_empty() && full(open)) {
@@ -86,6 +132,21 @@ impl Accumulator {
                 partition = self.sticky;
             }
         }
+        self.sticky_bytes += bytes;
+        self.put(partition, bytes, key, value, headers, timestamp_ms, stamp);
+    }
+
+    #[allow(clippy::too_many_arguments)] // the parts of one record
+    fn put(
+        &mut self,
+        partition: usize,
+        bytes: usize,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+        timestamp_ms: i64,
+        stamp: (u64, u64),
+    ) {
         if self.open[partition]
             .as_ref()
             .is_some_and(|open| open.builder.plain_bytes() + bytes > self.batch_bytes)
@@ -95,12 +156,11 @@ impl Accumulator {
         let codec = self.codec;
         let open = self.open[partition].get_or_insert_with(|| Open {
             builder: BatchBuilder::new(codec),
-            opened_ns: now_ns,
+            opened_ns: stamp.1,
             stamps: Vec::new(),
         });
-        open.builder.append(timestamp_ms, key, Some(value), &[]);
-        open.stamps.push((due_ns, now_ns));
-        self.sticky_bytes += bytes;
+        open.builder.append(timestamp_ms, key, value, headers);
+        open.stamps.push(stamp);
         if open.builder.plain_bytes() >= self.batch_bytes {
             self.close(partition);
         }
@@ -149,6 +209,21 @@ impl Accumulator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_hashed_as_javas_client_hashes_them() {
+        // The values of Kafka's own test of `Utils.murmur2`.
+        for (key, hash) in [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+        }
+    }
     use crate::wire::batch::{BatchHeader, validate_client};
 
     fn headers(ready: &[Ready]) -> Vec<(usize, i32, i32)> {

@@ -9,7 +9,7 @@
 mod accumulator;
 mod consumer_perf;
 mod end_to_end_latency;
-mod producer;
+pub(super) mod producer;
 mod producer_perf;
 mod reader;
 mod topology;

@@ -227,6 +227,42 @@ impl Producer {
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let timestamp_ms = wall.map_or(0, |since| since.as_millis() as i64);
         self.accumulator.append(key, value, timestamp_ms, due_ns, sent_ns);
+        self.make_room()
+    }
+
+    /// Hands over a record with all it may have; one with a key goes where Java's producer puts it.
+    pub fn send_whole(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+        timestamp_ms: i64,
+    ) -> Result<(), Ended> {
+        let now_ns = self.now_ns();
+        let partition = key.map(|key| self.accumulator.partition_of(key));
+        self.accumulator.append_whole(partition, key, value, headers, timestamp_ms, (now_ns, now_ns));
+        self.make_room()
+    }
+
+    /// Writes what is due, and the answers of all that was written are there when it returns.
+    pub fn flush(&mut self) -> Result<(), Ended> {
+        loop {
+            self.pump(true)?;
+            let idle = self.flow.lock().in_flight.iter().all(|count| *count == 0);
+            if idle && self.links.iter().all(|link| link.waiting.is_empty()) {
+                return Ok(());
+            }
+            self.wait(Duration::from_millis(100))?;
+        }
+    }
+
+    /// How many records were refused so far, and why the first was.
+    pub fn refused(&self) -> (u64, Option<String>) {
+        let state = self.flow.lock();
+        (state.refused, state.first_refusal.clone())
+    }
+
+    fn make_room(&mut self) -> Result<(), Ended> {
         if self.accumulator.has_full() || self.settings.linger.is_zero() {
             self.pump(false)?;
         }
@@ -352,17 +388,7 @@ impl Producer {
 
     /// Sends everything and waits for the answers. The number of records that were refused, and the first reason.
     pub fn close(mut self) -> Result<(u64, Option<String>), Ended> {
-        loop {
-            self.pump(true)?;
-            let done = {
-                let state = self.flow.lock();
-                state.in_flight.iter().all(|count| *count == 0)
-            };
-            if done && self.links.iter().all(|link| link.waiting.is_empty()) {
-                break;
-            }
-            self.wait(Duration::from_millis(100))?;
-        }
+        self.flush()?;
         for link in self.links {
             // Fails only where the broker has closed it already.
             let _ = link.stream.shutdown(Shutdown::Both);

@@ -26,6 +26,12 @@ message! {
         user_data: Option<&'a [u8]> [.., null ..];
     }
 
+    /// What a member of the sticky way remembers in its user data.
+    pub struct StickyUserData<'a> {
+        previous: Vec<ConsumerPartitions<'a>> [..];
+        generation: i32 [.., default -1];
+    }
+
     pub struct ConsumerPartitions<'a> {
         topic: Cow<'a, str> [..];
         partitions: Vec<i32> [..];
@@ -54,6 +60,21 @@ impl<'a> Subscription<'a> {
 
     pub fn encode(&self) -> Vec<u8> {
         encode(self, VERSION)
+    }
+}
+
+impl<'a> StickyUserData<'a> {
+    /// It has no version of its own.
+    const PLAIN: Version = Version { number: 0, flexible: false };
+
+    pub fn decode(bytes: &'a [u8]) -> Result<StickyUserData<'a>, DecodeError> {
+        Self::read(&mut Reader::new(bytes), Self::PLAIN, false)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out, Self::PLAIN, false);
+        out
     }
 }
 
