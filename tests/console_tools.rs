@@ -199,8 +199,7 @@ fn what_our_tools_write_and_read_is_what_kafkas_consumer_prints() {
         let java = zookeeper.start_broker(&[("auto.create.topics.enable", "false")]);
         let bootstrap = java.address.to_string();
         let mut client = outside::client::Client::connect(java.address).expect("a connection");
-        // It answers before it knows itself as a broker that may hold replicas.
-        until("the topic is made", || client.create_topic("lines", 3, &[]).expect("create") == 0);
+        assert_eq!(client.create_topic_once_alive("lines", 3, &[]).expect("create"), 0);
         written_and_read(&bootstrap, Some(judge));
         for strategy in ["range", "cooperative-sticky"] {
             members_share(&bootstrap, strategy);
