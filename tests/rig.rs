@@ -483,6 +483,34 @@ fn a_rate_is_found_below_saturation_and_what_fails_above_it_is_named() {
 }
 
 #[test]
+fn storage_engines_are_set_side_by_side_and_each_has_figures_or_a_reason() {
+    let _alone = alone();
+    let bench = Bench::new();
+    let points = ["--files", "1,20", "--blocks", "1Ki,16Ki", "--per-cell", "256Ki"];
+    let done = bench.run(&[&["engines"], &points[..]].concat());
+    done.expect(0);
+    let cells = done.run()["engines"].as_array().expect("engines");
+    assert_eq!(cells.len(), 4 * 10, "four points, ten engines");
+    for cell in cells {
+        let measured = ["bytes_per_s", "cpu_s_per_gb", "append_ns_max", "flushed_bytes_per_s"];
+        assert!(measured.iter().all(|name| cell[*name].is_null() != cell["refused"].is_null()), "{cell}");
+    }
+    let plain =
+        cells.iter().filter(|cell| cell["engine"].as_str().is_some_and(|name| name.starts_with("pwrite")));
+    assert!(plain.clone().count() == 12 && plain.clone().all(|cell| cell["refused"].is_null()));
+    assert!(done.run()["verdicts"].to_string().contains("least CPU per GB"), "{}", done.said());
+    let rows = std::fs::read_to_string(done.folder().join("engines.csv")).expect("engines.csv");
+    assert_eq!(rows.lines().count(), 41);
+    let page = std::fs::read_to_string(done.folder().join("report.html")).expect("a page");
+    assert!(page.contains("id=\"engines-1024\"") && page.contains("Storage engines"));
+    let left = bench.path("data").read_dir().map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "no file is left behind");
+    for bad in [["--files", "0"], ["--files", "10001"], ["--blocks", "1000"], ["--blocks", "2Mi"]] {
+        assert_eq!(bench.run(&[&["engines"], &bad[..]].concat()).code(), 2, "{bad:?}");
+    }
+}
+
+#[test]
 fn two_stored_runs_are_set_side_by_side_without_claiming_more_than_they_show() {
     let _alone = alone();
     let bench = Bench::new();

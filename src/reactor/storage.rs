@@ -38,6 +38,8 @@ pub enum Way {
     Window,
     /// The ring, through the page cache, into reserved blocks.
     RingBuffered,
+    /// The same from memory that the ring knows beforehand.
+    RingRegistered,
     /// The ring, O_DIRECT, into reserved blocks that were never written.
     RingDirect,
     /// The ring, O_DIRECT, over blocks that held data before, as in a segment that is used again.
@@ -49,11 +51,12 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Way; 8] = [
+    pub const ALL: [Way; 9] = [
         Way::Grow,
         Way::Preallocate,
         Way::Window,
         Way::RingBuffered,
+        Way::RingRegistered,
         Way::RingDontCache,
         Way::RingDirect,
         Way::RingDirectRecycled,
@@ -66,6 +69,7 @@ impl Way {
             Way::Preallocate => "pwrite, preallocated",
             Way::Window => "pwrite, bounded window",
             Way::RingBuffered => "ring, buffered",
+            Way::RingRegistered => "ring, registered buffer",
             Way::RingDirect => "ring, O_DIRECT, fresh blocks",
             Way::RingDirectRecycled => "ring, O_DIRECT, recycled blocks",
             Way::RingDontCache => "ring, RWF_DONTCACHE",
@@ -84,10 +88,12 @@ impl Way {
                 Box::new(Plain { files, block })
             }
             Way::Window => Box::new(Window::new(buffered()?, block)),
-            Way::RingBuffered => {
+            Way::RingBuffered | Way::RingRegistered => {
                 let files = buffered()?;
                 files.reserve()?;
-                Box::new(Ring::new(files, plan.depth, block, 0)?)
+                let mut ring = Ring::new(files, plan.depth, block, 0)?;
+                ring.is_registered = self == Way::RingRegistered;
+                Box::new(ring)
             }
             Way::RingDontCache => {
                 let files = buffered()?;
@@ -97,6 +103,10 @@ impl Way {
                 Box::new(ring)
             }
             Way::RingDirect | Way::RingDirectRecycled => {
+                if !block.bytes().len().is_multiple_of(PAGE_BYTES) {
+                    let reason = format!("O_DIRECT takes multiples of {PAGE_BYTES} bytes");
+                    return Err(OpenError::Refused { reason });
+                }
                 let files = Files::create(directory, plan, &block, libc::O_DIRECT)?;
                 files.reserve()?;
                 let mut ring = Ring::new(files, plan.depth, block, 0)?;
@@ -159,24 +169,28 @@ const _: () = assert!(size_of::<Page>() == PAGE_BYTES);
 
 /// The bytes of one append, at an address that O_DIRECT takes.
 #[derive(Clone)]
-pub struct Block(Vec<Page>);
+pub struct Block {
+    pages: Vec<Page>,
+    bytes: usize,
+}
 
 impl Block {
-    /// A block of `bytes` bytes, which are a multiple of 4 KiB; no two of its pages are equal.
+    /// A block of `bytes` bytes, which are a multiple of 512; no two of its pages are equal.
     pub fn new(bytes: usize) -> Block {
-        assert!(bytes > 0 && bytes.is_multiple_of(PAGE_BYTES), "a block of {bytes} bytes");
+        assert!(bytes > 0 && bytes.is_multiple_of(512), "a block of {bytes} bytes");
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
-        let mut pages = vec![Page([0; PAGE_BYTES]); bytes / PAGE_BYTES];
+        let mut pages = vec![Page([0; PAGE_BYTES]); bytes.div_ceil(PAGE_BYTES)];
         for word in pages.iter_mut().flat_map(|page| page.0.as_chunks_mut::<8>().0) {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             *word = state.to_le_bytes();
         }
-        Block(pages)
+        Block { pages, bytes }
     }
 
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the pages lie side by side (asserted above) and are borrowed for as long as the slice.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * PAGE_BYTES) }
+        // SAFETY: the pages lie side by side (asserted above), hold `bytes` bytes at least, and are borrowed for as long as
+        // the slice.
+        unsafe { std::slice::from_raw_parts(self.pages.as_ptr().cast(), self.bytes) }
     }
 }
 
@@ -377,13 +391,14 @@ struct Appending {
     done: usize,
 }
 
-/// A ring of its own with the block as a registered buffer.
+/// A ring of its own that knows the block as a registered buffer, and writes from it as such if `is_registered`.
 struct Ring {
     ring: IoUring,
     files: Files,
     /// Freed only when nothing is in flight.
     block: ManuallyDrop<Block>,
     rw_flags: i32,
+    is_registered: bool,
     slots: Vec<Appending>,
     free: Vec<usize>,
 }
@@ -404,7 +419,7 @@ impl Ring {
         unsafe { ring.submitter().register_buffers(&[buffer]) }.map_err(refused)?;
         let idle = Appending { file: 0, position: 0, done: 0 };
         let (slots, free) = (vec![idle; depth], (0..depth).collect());
-        Ok(Ring { ring, files, block: ManuallyDrop::new(block), rw_flags, slots, free })
+        Ok(Ring { ring, files, block: ManuallyDrop::new(block), rw_flags, is_registered: true, slots, free })
     }
 
     /// Appends one block and takes it back: a kernel that does not know the flag says so now.
@@ -443,12 +458,14 @@ impl Ring {
         let Appending { file, position, done } = self.slots[slot];
         let rest = &self.block.bytes()[done..];
         let fd = types::Fd(self.files.files[file].raw());
-        let entry = opcode::WriteFixed::new(fd, rest.as_ptr(), rest.len() as u32, 0)
-            .offset(position + done as u64)
-            .rw_flags(self.rw_flags)
-            .build()
-            .user_data(slot as u64);
-        // SAFETY: `rest` is part of the registered block, and it and the file stay until this slot is free again.
+        let (at, length, position) = (rest.as_ptr(), rest.len() as u32, position + done as u64);
+        let entry = if self.is_registered {
+            opcode::WriteFixed::new(fd, at, length, 0).offset(position).rw_flags(self.rw_flags).build()
+        } else {
+            opcode::Write::new(fd, at, length).offset(position).rw_flags(self.rw_flags).build()
+        };
+        let entry = entry.user_data(slot as u64);
+        // SAFETY: `rest` is part of the block, and it and the file stay until this slot is free again.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.expect("there are as many entries as slots, and each slot has at most one");
     }

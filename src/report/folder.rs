@@ -28,7 +28,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use super::run::{Block, Cell, METRICS, Plan, Run, RunError, SCHEMA};
 use crate::random;
 
-use super::{csv, figures, page, picture, statistics, table};
+use super::{csv, engines, figures, page, picture, statistics, table};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -121,6 +121,9 @@ pub fn derived(run: &Run, source: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, RunE
         ("series.csv".into(), csv::series(run).into_bytes()),
         ("report.html".into(), page::html(run, source)?.into_bytes()),
     ];
+    if !run.engines.is_empty() {
+        files.push(("engines.csv".into(), engines::csv(run).into_bytes()));
+    }
     for subject in &run.subjects {
         if let Some(config) = &subject.config {
             let name = format!("config/{}.properties", file_name(&subject.name));

@@ -7,6 +7,7 @@
 //! `table`, `csv` and `page` (the outputs), `picture` with `svg` and `style` (the drawings), `folder` (the files).
 pub mod csv;
 pub mod diff;
+pub mod engines;
 pub mod figures;
 pub mod flame;
 pub mod folder;

@@ -100,6 +100,9 @@ fn headline(run: &Run) -> String {
         let at = row.saturation.map_or(String::new(), partitions_text);
         return format!("{}: up to {} records/s at {at}", row.label, si(rate));
     }
+    if !run.engines.is_empty() {
+        return "Storage engines side by side".to_owned();
+    }
     let who = run.tested().next().map_or("the run", |subject| subject.name.as_str());
     let at = |n: u64| if n == 1 { "1 partition".to_owned() } else { format!("{} partitions", count(n)) };
     match (points.first(), points.last()) {
@@ -162,10 +165,13 @@ fn top(out: &mut String, run: &Run) {
     if let Some(first) = shown.get(..1) {
         shown = first.to_uppercase() + &shown[1..];
     }
-    out.push_str(&format!(
-        "<p class=\"verdict {class}\"><b>{word}</b><span>{}.</span></p>\n",
-        escape(&shown)
-    ));
+    // Engines have no records to audit.
+    if run.engines.is_empty() {
+        out.push_str(&format!(
+            "<p class=\"verdict {class}\"><b>{word}</b><span>{}.</span></p>\n",
+            escape(&shown)
+        ));
+    }
     for verdict in &run.verdicts {
         out.push_str(&format!("<p class=\"verdict\"><span>{}</span></p>\n", escape(verdict)));
     }
@@ -489,6 +495,8 @@ fn evidence(out: &mut String, run: &Run) {
             ]
         })
         .collect();
+    let engines = super::engines::rows(run);
+    titled(out, "Storage engines", &super::engines::HEAD, &engines);
     titled(
         out,
         "Physical limits",

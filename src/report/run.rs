@@ -42,6 +42,9 @@ pub struct Run {
     pub subjects: Vec<Subject>,
     pub workloads: Vec<Workload>,
     pub limits: Vec<Limit>,
+    /// Of `bench engines` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<EngineCell>,
     pub cells: Vec<Cell>,
     pub blocks: Vec<Block>,
     pub verification: Verification,
@@ -69,6 +72,7 @@ impl Default for Run {
             subjects: Vec::new(),
             workloads: Vec::new(),
             limits: Vec::new(),
+            engines: Vec::new(),
             cells: Vec::new(),
             blocks: Vec::new(),
             verification: Verification::default(),
@@ -206,6 +210,33 @@ pub struct Limit {
     /// `B/s`, `ns`, `1/s`.
     pub unit: String,
     pub cpu_ns_per_kib: Option<f64>,
+}
+
+/// One storage engine at one number of files and one size of block.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineCell {
+    pub engine: String,
+    pub files: u64,
+    /// Bytes per append.
+    pub block_bytes: u64,
+    /// Bytes appended in all.
+    pub bytes: Option<u64>,
+    /// Until the bytes were taken: in the page cache, or on the device where that is passed by.
+    pub bytes_per_s: Option<f64>,
+    /// CPU of the process with its kernel workers, until then.
+    pub cpu_s_per_gb: Option<f64>,
+    /// How long one append kept its caller.
+    pub append_ns_p50: Option<u64>,
+    pub append_ns_p99: Option<u64>,
+    pub append_ns_max: Option<u64>,
+    /// The same work with one flush of everything at its end.
+    pub flushed_bytes_per_s: Option<f64>,
+    pub flushed_cpu_s_per_gb: Option<f64>,
+    /// In a pass of its own.
+    pub syscalls_per_append: Option<f64>,
+    /// Why there is no figure.
+    pub refused: Option<String>,
 }
 
 /// What a cell is for.

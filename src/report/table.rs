@@ -244,6 +244,7 @@ pub fn terminal(run: &Run, page: Option<&Path>) -> String {
         out.push_str(&table.terminal());
         out.push('\n');
     }
+    out.push_str(&super::engines::text(run));
     let verdicts = super::verdict::terminal(run);
     if !verdicts.is_empty() {
         out.push_str(&verdicts);
@@ -288,7 +289,10 @@ fn notes(run: &Run) -> Vec<(&'static str, String)> {
     for verdict in &run.verdicts {
         notes.push(("verdict", verdict.clone()));
     }
-    notes.push(("verified", audit_sentence(&run.verification)));
+    // Engines have no records; that their files hold what was written is part of each measurement.
+    if run.engines.is_empty() {
+        notes.push(("verified", audit_sentence(&run.verification)));
+    }
     for sentence in super::verdict::sentences(run) {
         notes.push(("claim", sentence.to_owned()));
     }

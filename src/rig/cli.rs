@@ -4,6 +4,7 @@
 //! into the run folder.
 
 mod compare;
+mod engines;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -95,6 +96,8 @@ enum BenchCommand {
         #[arg(long, default_value_t = 8)]
         pairs: u64,
     },
+    /// Every way of writing files side by side: rate, CPU per GB, time per append, and which one this machine is best served by
+    Engines(engines::EnginesArgs),
     /// Find the highest rate that is sustained, what fails first above it, and the latency below it
     Rate {
         /// WORKLOAD.yaml or @NAME; its own rate is ignored
@@ -264,6 +267,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
         Some(BenchCommand::Compare(contest)) => compare::run(&args.options, contest),
         Some(BenchCommand::Limits { matching }) => limits(&args.options, matching.as_deref()),
         Some(BenchCommand::Calibrate { workload, pairs }) => calibrate(&args.options, workload, *pairs),
+        Some(BenchCommand::Engines(arguments)) => engines::run(&args.options, arguments),
         Some(BenchCommand::Rate { workload }) => rate(&args.options, workload),
         Some(BenchCommand::Diff { a, b, allow_different }) => diff(a, b, *allow_different),
         Some(BenchCommand::Verify { run, crash }) => verify(&args.options, run, crash.as_deref()),
@@ -287,6 +291,15 @@ struct Source {
 }
 
 impl Source {
+    /// That of `bench` without arguments.
+    fn of_bench() -> Source {
+        Source {
+            text: include_str!("workloads/bench.yaml").to_owned(),
+            folder: PathBuf::from("."),
+            shown: "the default workload".to_owned(),
+        }
+    }
+
     fn find(workload: &str) -> Result<Source, Failure> {
         if let Some(name) = workload.strip_prefix('@') {
             let found = LIBRARY.iter().find(|(known, _)| *known == name);
@@ -524,11 +537,7 @@ fn listen_for_signals() -> Result<(), Failure> {
 
 /// The main job.
 fn bench(options: &Options) -> Result<Exit, Failure> {
-    let source = Source {
-        text: include_str!("workloads/bench.yaml").to_owned(),
-        folder: PathBuf::from("."),
-        shown: "the default workload".to_owned(),
-    };
+    let source = Source::of_bench();
     let rate = options.rate()?;
     let mut partitions = options.partitions.clone();
     partitions.sort_unstable();
@@ -620,11 +629,7 @@ fn sweep(options: &Options, kind: &'static str, workload: &str, vary: &[String])
 fn limits(options: &Options, matching: Option<&str>) -> Result<Exit, Failure> {
     let source = match matching {
         Some(workload) => Source::find(workload)?,
-        None => Source {
-            text: include_str!("workloads/bench.yaml").to_owned(),
-            folder: PathBuf::from("."),
-            shown: "the default workload".to_owned(),
-        },
+        None => Source::of_bench(),
     };
     let (settings, cells) = prepare(options, "limits", &source, &[])?;
     listen_for_signals()?;

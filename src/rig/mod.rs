@@ -17,6 +17,7 @@ mod cores;
 mod counting;
 mod document;
 mod durability;
+pub mod engines;
 mod environment;
 mod exit;
 mod interrupt;

@@ -7,6 +7,7 @@
 mod bench;
 mod calibrate;
 mod compare;
+mod engines;
 mod rate;
 mod sweep;
 mod verdict;

@@ -5,6 +5,7 @@
 //! the picture, and all cells of one kind share their axes. A picture whose figures were not measured is not drawn.
 
 mod cost;
+mod engines;
 mod heat_map;
 mod latency;
 mod limits;
@@ -196,6 +197,7 @@ pub fn pictures(run: &Run, source: &Path) -> Result<Vec<Picture>, RunError> {
     out.extend(cost::cpu(&scene));
     out.extend(memory::draw(&scene));
     out.extend(cost::operations(&scene));
+    out.extend(engines::draw(&scene));
     out.extend(timeline::draw(&scene));
     out.extend(heat_map::draw(&scene)?);
     Ok(out)
@@ -275,6 +277,11 @@ fn y_axis(canvas: &mut Canvas, frame: Frame, scale: &Scale, unit: &str, label: i
 
 /// Partition counts on their logarithmic axis; labels that would touch are left out.
 fn partitions_axis(canvas: &mut Canvas, frame: Frame, scale: &Scale, counts: &[u64]) {
+    counts_axis(canvas, frame, scale, counts, "partitions (logarithmic)");
+}
+
+/// The same for counts of anything.
+fn counts_axis(canvas: &mut Canvas, frame: Frame, scale: &Scale, counts: &[u64], unit: &str) {
     canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), "axis");
     let mut free_from = f64::NEG_INFINITY;
     for count in counts {
@@ -287,7 +294,7 @@ fn partitions_axis(canvas: &mut Canvas, frame: Frame, scale: &Scale, counts: &[u
             free_from = x + half + 6.0;
         }
     }
-    x_unit(canvas, frame, "partitions (logarithmic)");
+    x_unit(canvas, frame, unit);
 }
 
 /// What the horizontal axis counts, below the labels of its ticks.
