@@ -332,7 +332,12 @@ fn reference(codec: Codec, input: &[u8]) -> Option<Vec<u8>> {
         Codec::Gzip => flate2::read::MultiGzDecoder::new(input).take(limit).read_to_end(&mut out),
         Codec::Lz4 => lz4_flex::frame::FrameDecoder::new(input).take(limit).read_to_end(&mut out),
         Codec::Zstd => zstd::stream::read::Decoder::new(input).ok()?.take(limit).read_to_end(&mut out),
-        Codec::Snappy => return snap::raw::Decoder::new().decompress_vec(input).ok(),
+        Codec::Snappy => {
+            // It believes the length that stands in front.
+            let wanted = snap::raw::decompress_len(input).ok().filter(|wanted| *wanted <= OUTPUT_MAX)?;
+            let mut out = vec![0; wanted];
+            return snap::raw::Decoder::new().decompress(input, &mut out).ok().map(|_| out);
+        }
     };
     read.ok().map(|_| out)
 }
