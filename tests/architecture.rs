@@ -104,7 +104,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // command-line tools are clients of the protocol, and readers of files
-    ("tools", &["config", "log", "metrics", "producer", "reactor", "wire"]),
+    ("tools", &["config", "log", "metadata", "metrics", "producer", "reactor", "wire"]),
     // the rig: never the broker, because a rig must not know its subject
     ("report", &["metrics"]),
     ("load", &["metrics", "reactor", "wire"]),
