@@ -29,6 +29,7 @@ enum Command {
     ConsumerGroups(ringdaw::tools::consumer_groups::ConsumerGroupsArgs),
     DumpLog(ringdaw::tools::dump_log::DumpLogArgs),
     Verify(ringdaw::tools::verify::VerifyArgs),
+    Metadata(ringdaw::tools::metadata::MetadataArgs),
     Bench(Box<ringdaw::rig::cli::BenchArgs>),
     /// Write records at a rate (the arguments and lines of kafka-producer-perf-test.sh)
     ProducerPerfTest(PerfArgs),
@@ -38,7 +39,7 @@ enum Command {
     EndToEndLatency(PerfArgs),
 }
 
-/// Serve Kafka clients: one broker that keeps its metadata in its own log directory
+/// Serve Kafka clients: one broker that keeps its metadata in its own log directory, or in ZooKeeper
 #[derive(clap::Args)]
 struct BrokerArguments {
     /// Kafka's server.properties; without it every setting has its default
@@ -63,6 +64,10 @@ fn main() -> ExitCode {
         Command::ConsumerGroups(arguments) => ringdaw::tools::consumer_groups::run(arguments),
         Command::DumpLog(arguments) => ringdaw::tools::dump_log::run(arguments),
         Command::Verify(arguments) => ringdaw::tools::verify::run(arguments),
+        Command::Metadata(arguments) => {
+            start_logging("warn");
+            ringdaw::tools::metadata::run(arguments)
+        }
         Command::Bench(arguments) => ringdaw::rig::cli::run(*arguments),
         Command::ProducerPerfTest(arguments) => perf::run(Tool::ProducerPerfTest, &arguments),
         Command::ConsumerPerfTest(arguments) => perf::run(Tool::ConsumerPerfTest, &arguments),
@@ -70,10 +75,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Log lines to stderr; `RUST_LOG` chooses what is written, info and above unless it says otherwise.
-fn start_logging() {
+/// Log lines to stderr; `RUST_LOG` chooses what is written, `level` and above unless it says otherwise.
+fn start_logging(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -83,7 +88,7 @@ fn start_logging() {
 }
 
 fn run_broker(arguments: &BrokerArguments) -> ExitCode {
-    start_logging();
+    start_logging("info");
     let mut overrides = arguments.overrides.clone();
     overrides.extend(arguments.cores.iter().map(|cores| format!("reactor.cores={cores}")));
     match Config::load(arguments.properties.as_deref(), &overrides) {

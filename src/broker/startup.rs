@@ -162,6 +162,7 @@ pub async fn open_zookeeper(
         node: broker_node(config, endpoints),
         session_timeout: Duration::from_millis(settings.session_timeout_ms.into()),
         random: random_numbers()?,
+        copy_in: config.log_dirs.first().cloned(),
     };
     let mut store = ZooKeeper::open(settings, &applicant, terms).await.map_err(store_error)?;
     store.load().await.map_err(store_error)?;

@@ -10,6 +10,8 @@
 //! | `state` | `State` and `Change`: what is stored, and how it advances |
 //! | `store` | the trait behind which an embedded store and ZooKeeper look alike |
 //! | `embedded` | one broker's own file |
+//! | `copy` | a broker's own copy of a cluster's metadata, for the day ZooKeeper loses it |
+//! | `document` | metadata as JSON |
 //! | `fresh_id` | new ids for clusters and topics |
 //! | `publish` | what a stored topic means here: its replicas, and how the image shows it |
 //! | `reconcile` | what a start makes of the state and the directories it finds |
@@ -18,6 +20,8 @@
 //! | `topic_name` | which names are legal, which collide, which are Kafka's own |
 //! | `zookeeper` | the store of clusters |
 
+pub mod copy;
+pub mod document;
 pub mod embedded;
 pub mod fresh_id;
 pub mod image;

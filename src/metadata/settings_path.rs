@@ -17,6 +17,9 @@ pub fn broker(id: BrokerId) -> String {
     format!("brokers/{id}")
 }
 
+/// What a broker's copy of the metadata says of itself; in the copy alone.
+pub const COPY: &str = "copy";
+
 /// The one key below [`spread`].
 pub const SPREAD_OVER: &str = "partitions";
 

@@ -13,6 +13,7 @@ pub mod consumer_groups;
 mod coordinator_records;
 pub mod dump_log;
 mod java;
+pub mod metadata;
 pub mod perf;
 mod settings;
 pub mod topics;

@@ -14,6 +14,7 @@ pub mod java;
 pub mod process;
 pub mod sandbox;
 pub mod zookeeper;
+pub mod zookeeper_cluster;
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -104,6 +104,15 @@ impl Embedded {
         let broker_id = owner.broker_id.unwrap_or(BrokerId(owner.broker_id_default));
         let mut state = State::default();
         let _ = state.apply(&Change::Identity { cluster_id: cluster_id.into(), broker_id })?;
+        Embedded::replace(disk, path, state)
+    }
+
+    /// A file that holds `state`, whatever was there before.
+    pub(in crate::metadata) fn replace(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        state: State,
+    ) -> Result<Embedded, StoreError> {
         let (bytes, next_sequence) = snapshot(&state, 0);
         disk.replace_file(&path, &bytes).map_err(|e| io_error(&path, "cannot be made", e))?;
         let file = disk.open(&path, OpenMode::Write).map_err(|e| io_error(&path, "cannot be opened", e))?;
@@ -118,6 +127,12 @@ impl Embedded {
             snapshot_bytes: length,
             stopped: None,
         })
+    }
+
+    /// What a file holds, which may be somebody else's and growing: nothing is written, and a torn end is left out.
+    pub(in crate::metadata) fn peek(disk: &dyn Disk, path: &Path) -> Result<State, StoreError> {
+        let bytes = disk.read_file(path).map_err(|e| io_error(path, "cannot be read", e))?;
+        Ok(replay(path, &bytes)?.state)
     }
 
     fn read(disk: Arc<dyn Disk>, path: PathBuf) -> Result<(Embedded, Option<Cut>), StoreError> {
@@ -156,7 +171,7 @@ impl Embedded {
         }
     }
 
-    fn commit_now(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    pub(in crate::metadata) fn commit_now(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         if let Some(why) = &self.stopped {
             return Err(StoreError::Stopped { path: self.path.clone(), why: why.clone() });
         }

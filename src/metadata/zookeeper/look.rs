@@ -11,14 +11,15 @@ use futures_util::future::join_all;
 
 use crate::config::Overrides;
 use crate::ids::BrokerId;
+use crate::metadata::copy::Copy;
 use crate::metadata::fresh_id::{fresh_id, stand_in_id};
 use crate::metadata::state::{Change, Led, NewLead, Placement, StoredTopic};
 use crate::metadata::store::{Event, StoreError};
 use crate::metadata::topic_name;
 use crate::metadata::zookeeper::jute::{Mode, ZkError};
 use crate::metadata::zookeeper::store::{ZooKeeper, delete, failed, lead_of};
-use crate::metadata::zookeeper::znode::{self, StateNode, TopicNode};
-use crate::reactor::direct;
+use crate::metadata::zookeeper::znode::{self, ProducerIdBlock, StateNode, TopicNode};
+use crate::reactor::{OsDisk, direct};
 use crate::wire::primitive::Uuid;
 
 /// Notes of changed settings are removed by whoever finds them older than this (contract 4.3).
@@ -64,7 +65,40 @@ impl ZooKeeper {
             }
         }
         let _ = self.state.apply_all(&changes)?;
+        self.read_producer_ids().await?;
+        if let Some(directory) = self.terms.copy_in.clone() {
+            let epoch = self.client.data(znode::CONTROLLER_EPOCH, false).await;
+            let epoch = epoch
+                .ok()
+                .and_then(|(data, _)| znode::decode_controller_epoch(&data.unwrap_or_default()).ok());
+            self.controller_epoch = epoch.unwrap_or(0);
+            self.copy = Some(Copy::begin(Arc::new(OsDisk), &directory, &self.state, self.controller_epoch)?);
+        }
         Ok(())
+    }
+
+    /// How far producer ids are given away, by whichever broker.
+    async fn read_producer_ids(&mut self) -> Result<(), StoreError> {
+        let path = znode::PRODUCER_ID_BLOCK;
+        match self.client.data(path, false).await {
+            Ok((None, _)) | Err(ZkError::NoNode) => Ok(()),
+            Ok((Some(data), _)) if data.is_empty() => Ok(()),
+            Ok((Some(data), _)) => match ProducerIdBlock::decode(&data) {
+                Ok(block) => {
+                    let below = block.last.saturating_add(1).max(self.state.producer_ids_below());
+                    let _ = self.state.apply(&Change::ProducerIdsBelow(below))?;
+                    Ok(())
+                }
+                Err(wrong) => {
+                    self.complain(
+                        path,
+                        format!("{wrong}; no producer ids are given away until it can be read"),
+                    );
+                    Ok(())
+                }
+            },
+            Err(error) => Err(failed(path, "it cannot be read")(error)),
+        }
     }
 
     async fn children(&self, path: &str, watch: bool) -> Result<Vec<String>, StoreError> {
@@ -288,6 +322,7 @@ impl ZooKeeper {
     /// After an expiry: the registration and the office are gone with the old session, and so are all watches.
     async fn begin_session(&mut self) -> Result<(), StoreError> {
         self.fence = None;
+        self.check_cluster().await?;
         if !self.register().await? {
             let path = znode::broker(self.state.broker_id().0);
             return Err(StoreError::Refused(format!(
@@ -298,6 +333,29 @@ impl ZooKeeper {
         self.complaints.remove("look");
         self.stale.everything();
         self.stale.topic.extend(self.state.topics().map(|topic| topic.name.to_string()));
+        Ok(())
+    }
+
+    /// An ensemble may come back without its data, and then a broker that runs must not begin a new cluster in it either.
+    async fn check_cluster(&self) -> Result<(), StoreError> {
+        let path = znode::CLUSTER_ID;
+        let ours = self.state.cluster_id();
+        let found = match self.client.data(path, false).await {
+            Ok((data, _)) => znode::decode_cluster_id(&data.unwrap_or_default())?,
+            Err(ZkError::NoNode) => {
+                return Err(StoreError::Refused(format!(
+                    "ZooKeeper has lost cluster {ours} ({path} is gone): this broker serves what it has, and joins \
+                     again when `ringdaw metadata restore` has written the metadata back from the brokers' copies"
+                )));
+            }
+            Err(error) => return Err(failed(path, "it cannot be read")(error)),
+        };
+        if *found != **ours {
+            return Err(StoreError::Refused(format!(
+                "ZooKeeper holds cluster {found} now, but this broker is of cluster {ours}: it serves what it has, \
+                 and does not join"
+            )));
+        }
         Ok(())
     }
 
@@ -431,7 +489,7 @@ impl ZooKeeper {
     }
 
     fn changed(&mut self, change: Change, news: &mut Vec<Event>) -> Result<(), StoreError> {
-        let _ = self.state.apply(&change)?;
+        self.apply(&change)?;
         news.push(Event::Changed(vec![change]));
         Ok(())
     }

@@ -280,6 +280,7 @@ impl ZooKeeper {
             Ok(_) => {
                 tracing::info!(epoch, "this broker is the controller");
                 self.fence = Some(Fence { epoch, version: fence.version + 1 });
+                self.controller_epoch = epoch;
                 self.elected = true;
                 Ok(())
             }
@@ -289,12 +290,13 @@ impl ZooKeeper {
     }
 
     /// The last epoch, and the version of its node; made with 0 in a new cluster.
-    async fn read_fence(&self) -> Result<Fence, StoreError> {
+    pub(super) async fn read_fence(&mut self) -> Result<Fence, StoreError> {
         let path = znode::CONTROLLER_EPOCH;
         loop {
             match self.client.data(path, false).await {
                 Ok((data, stat)) => {
                     let epoch = znode::decode_controller_epoch(&data.unwrap_or_default())?;
+                    self.controller_epoch = self.controller_epoch.max(epoch);
                     return Ok(Fence { epoch, version: stat.version });
                 }
                 Err(ZkError::NoNode) => {}

@@ -9,11 +9,13 @@
 //! | `membership` | how a broker joins: ids, registration, the election of a controller |
 //! | `store` | the nodes as a state, and changes of it written to them |
 //! | `look` | what others changed |
+//! | `restore` | a lost ensemble written again from copies |
 
 pub mod client;
 pub mod jute;
 mod look;
 pub mod membership;
+pub mod restore;
 pub mod session;
 pub mod store;
 pub mod znode;

@@ -121,6 +121,7 @@ pub(super) fn start(options: Options, events: mpsc::UnboundedSender<Event>) -> i
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             watches: Watches::default(),
+            turned_away: None,
         };
         runtime.block_on(session.run(received));
         // A resolver that hangs must not keep the process.
@@ -211,6 +212,8 @@ struct Session {
     waiting: VecDeque<Call>,
     in_flight: VecDeque<(i32, Call)>,
     watches: Watches,
+    /// Since when servers that are there do not take the session.
+    turned_away: Option<Instant>,
 }
 
 /// Why a connection is over.
@@ -278,13 +281,19 @@ impl Session {
             };
             let why = match outcome {
                 Ok(Ok((stream, welcome))) => {
+                    self.turned_away = None;
                     if self.settle(&server, welcome) {
                         *failures = 0;
                         return Some((stream, server));
                     }
                     continue;
                 }
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => {
+                    if error.kind() == io::ErrorKind::UnexpectedEof {
+                        self.on_turned_away();
+                    }
+                    error.to_string()
+                }
                 Err(_) => format!("no answer within {} ms", patience.as_millis()),
             };
             tracing::debug!(server, why, "ZooKeeper cannot be reached");
@@ -301,6 +310,30 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// A server that lost its data is behind what this session saw, and turns it away for ever. After twice the session's time
+    /// it is given up; if it lives after all, its nodes go when it has ended.
+    fn on_turned_away(&mut self) {
+        let since = *self.turned_away.get_or_insert_with(Instant::now);
+        if self.id != 0 && since.elapsed() > self.timeout * 2 {
+            tracing::error!(
+                session = format_args!("{:#x}", self.id),
+                "no server takes the session with ZooKeeper any more: it is given up"
+            );
+            self.turned_away = None;
+            self.last_zxid = 0;
+            self.expire();
+        }
+    }
+
+    fn expire(&mut self) {
+        self.id = 0;
+        self.password = vec![0; 16];
+        self.watches = Watches::default();
+        self.timeout = self.options.session_timeout;
+        self.fail_all(ZkError::SessionExpired);
+        let _ = self.events.send(Event::Expired);
     }
 
     /// Puts a call in the queue; true when there is nothing left to connect for.
@@ -333,14 +366,9 @@ impl Session {
                 session = format_args!("{:#x}", self.id),
                 "the session with ZooKeeper has expired"
             );
-            self.id = 0;
-            self.password = vec![0; 16];
-            self.watches = Watches::default();
-            self.timeout = self.options.session_timeout;
-            self.fail_all(ZkError::SessionExpired);
+            self.expire();
             // The same server may make the new one.
             self.next_server += self.options.servers.len() - 1;
-            let _ = self.events.send(Event::Expired);
             return false;
         }
         let is_new = self.id != welcome.session;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::config::Overrides;
 use crate::config::version::Version;
 use crate::ids::BrokerId;
+use crate::metadata::copy::Copy;
 use crate::metadata::fresh_id::{Random, fresh_id, stand_in_id};
 use crate::metadata::state::{Change, Led, NewLead, Placement, State, StoredTopic, Unfit};
 use crate::metadata::store::{Event, Members, PRODUCER_ID_BLOCK, Store, StoreError};
@@ -43,6 +45,8 @@ pub struct Terms {
     /// `zookeeper.session.timeout.ms`.
     pub session_timeout: Duration,
     pub random: Random,
+    /// The directory in which a copy of the metadata is kept.
+    pub copy_in: Option<PathBuf>,
 }
 
 /// The right to write as controller: refused as soon as another one was elected.
@@ -138,6 +142,9 @@ pub struct ZooKeeper {
     pub(super) elected: bool,
     /// Number of the last node below `/config/changes` that was followed.
     pub(super) config_change_seen: i64,
+    /// The highest controller epoch this broker has heard of.
+    pub(super) controller_epoch: i32,
+    pub(super) copy: Option<Copy>,
     /// What was complained of, so that it is said once.
     pub(super) complaints: BTreeMap<String, String>,
     pub(super) stale: Stale,
@@ -166,6 +173,8 @@ impl ZooKeeper {
             broker_epoch: -1,
             elected: false,
             config_change_seen: -1,
+            controller_epoch: 0,
+            copy: None,
             complaints: BTreeMap::new(),
             stale: Stale::default(),
             look_again: None,
@@ -230,7 +239,15 @@ impl ZooKeeper {
                 return Err(Unfit("ZooKeeper keeps no such thing".to_owned()).into());
             }
         };
-        let _ = self.state.apply(&change)?;
+        self.apply(&change)
+    }
+
+    /// The state and the copy of it follow a change that is written, or was found.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+        let _ = self.state.apply(change)?;
+        if let Some(copy) = &mut self.copy {
+            copy.follow(std::slice::from_ref(change), self.controller_epoch);
+        }
         Ok(())
     }
 
@@ -391,7 +408,7 @@ impl ZooKeeper {
                 written.push(lead);
             }
             self.multi(&znode::topic(&topic.name), operations).await?;
-            let _ = self.state.apply(&Change::LeadsSet { id, leads: written })?;
+            self.apply(&Change::LeadsSet { id, leads: written })?;
         }
         Ok(())
     }
@@ -514,7 +531,7 @@ impl ZooKeeper {
             let block = ProducerIdBlock { broker_id: self.state.broker_id().0, first, last };
             match self.client.set_data(path, Some(&block.encode()), stat.version).await {
                 Ok(_) => {
-                    let _ = self.state.apply(&Change::ProducerIdsBelow(last + 1))?;
+                    self.apply(&Change::ProducerIdsBelow(last + 1))?;
                     return Ok(first..last + 1);
                 }
                 Err(ZkError::BadVersion) => {} // another broker was faster
