@@ -10,8 +10,12 @@ use ringdaw::wire::compression::{Codec, Decompressor, compress};
 use ringdaw::wire::frame::{self, Front, Splitter};
 use ringdaw::wire::header::RequestHeader;
 use ringdaw::wire::message::Message;
+use ringdaw::wire::message::allocate_producer_ids::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse,
+};
 use ringdaw::wire::message::alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 use ringdaw::wire::message::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
+use ringdaw::wire::message::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
 use ringdaw::wire::message::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
 };
@@ -19,6 +23,7 @@ use ringdaw::wire::message::alter_user_scram_credentials::{
     AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse,
 };
 use ringdaw::wire::message::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use ringdaw::wire::message::controlled_shutdown::{ControlledShutdownRequest, ControlledShutdownResponse};
 use ringdaw::wire::message::create_acls::{CreateAclsRequest, CreateAclsResponse};
 use ringdaw::wire::message::create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 use ringdaw::wire::message::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
@@ -47,6 +52,7 @@ use ringdaw::wire::message::incremental_alter_configs::{
 };
 use ringdaw::wire::message::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ringdaw::wire::message::join_group::{JoinGroupRequest, JoinGroupResponse};
+use ringdaw::wire::message::leader_and_isr::{LeaderAndIsrRequest, LeaderAndIsrResponse};
 use ringdaw::wire::message::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
 use ringdaw::wire::message::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use ringdaw::wire::message::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
@@ -61,7 +67,9 @@ use ringdaw::wire::message::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
 };
 use ringdaw::wire::message::produce::{ProduceRequest, ProduceResponse};
+use ringdaw::wire::message::stop_replica::{StopReplicaRequest, StopReplicaResponse};
 use ringdaw::wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
+use ringdaw::wire::message::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use ringdaw::wire::primitive::{DecodeError, Reader};
 use ringdaw::wire::record::{RecordRules, Records, validate};
 use ringdaw::wire::version::{ApiKey, advertised};
@@ -125,6 +133,12 @@ macro_rules! each_api {
                 $with!(AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse)
             }
             ApiKey::DescribeProducers => $with!(DescribeProducersRequest, DescribeProducersResponse),
+            ApiKey::LeaderAndIsr => $with!(LeaderAndIsrRequest, LeaderAndIsrResponse),
+            ApiKey::StopReplica => $with!(StopReplicaRequest, StopReplicaResponse),
+            ApiKey::UpdateMetadata => $with!(UpdateMetadataRequest, UpdateMetadataResponse),
+            ApiKey::ControlledShutdown => $with!(ControlledShutdownRequest, ControlledShutdownResponse),
+            ApiKey::AlterPartition => $with!(AlterPartitionRequest, AlterPartitionResponse),
+            ApiKey::AllocateProducerIds => $with!(AllocateProducerIdsRequest, AllocateProducerIdsResponse),
             _ => return None,
         })
     };

@@ -8,12 +8,15 @@ use std::ops::RangeInclusive;
 
 use crate::wire::primitive::{Counter, DecodeError, Field, Reader, Version};
 
+pub mod allocate_producer_ids;
 pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition;
 pub mod alter_partition_reassignments;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod consumer_protocol;
+pub mod controlled_shutdown;
 pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
@@ -36,6 +39,7 @@ pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
+pub mod leader_and_isr;
 pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
@@ -46,7 +50,9 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod stop_replica;
 pub mod sync_group;
+pub mod update_metadata;
 
 /// A request or a response of one API.
 pub trait Message<'a>: Field<'a> + Default {
