@@ -131,3 +131,16 @@ fn grow(client: &mut Client, name: &str, count: usize) -> io::Result<i16> {
     let code = answer.get(at..at + 2).ok_or_else(|| io::Error::other("an answer is cut short"))?;
     Ok(i16::from_be_bytes([code[0], code[1]]))
 }
+
+/// More orders than a reactor's mailbox holds: those that did not fit were once left lying, and the broker with them.
+#[test]
+fn a_topic_of_thousands_of_partitions_is_made_and_deleted() {
+    let folder = Folder::new("thousands");
+    let broker = Broker::start(folder.path(), &[]);
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(client.create_topic("big", 3000, &[]).expect("CreateTopics"), 0);
+    assert_eq!(client.delete_topic("big").expect("DeleteTopics"), 0);
+    assert_eq!(client.create_topic("big", 3, &[]).expect("CreateTopics"), 0);
+    assert_eq!(client.topics().expect("Metadata").get("big"), Some(&3));
+    broker.stop();
+}

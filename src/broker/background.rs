@@ -34,12 +34,25 @@ pub type Homes = BTreeMap<(Arc<str>, i32), Home>;
 /// The control side's way to a reactor. Locked per directive, never on the data path.
 pub type DirectiveSender = Arc<Mutex<Sender<Directive>>>;
 
-/// Sends one directive.
+/// Sends one directive. A mailbox that is full is waited for: nobody else would send on what did not fit.
 pub fn direct_to(sender: &DirectiveSender, directive: Directive) {
-    let mut sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || sender.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sender = lock();
     sender.push(directive);
     sender.flush_by_call();
+    let until = Instant::now() + MAILBOX_PATIENCE;
+    while sender.backlog() > 0 && Instant::now() < until {
+        drop(sender);
+        std::thread::sleep(MAILBOX_PAUSE);
+        sender = lock();
+        sender.flush_by_call();
+    }
 }
+
+/// A reactor takes all of its messages in every turn.
+const MAILBOX_PAUSE: Duration = Duration::from_micros(200);
+/// A reactor that takes nothing for so long has ended, and the broker with it.
+const MAILBOX_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Up to this many new replicas are flushed file by file.
 const FLUSHED_ONE_BY_ONE_MAX: usize = 8;
