@@ -122,6 +122,63 @@ fn a_broker_writes_what_java_writes_and_serves_as_on_its_own_store() {
     broker.stop();
 }
 
+/// Shapes of nodes at older protocols (java-evidence, ibp-sweep-znodes), and the step from them to topics with ids.
+#[test]
+fn older_protocols_have_their_own_nodes_and_topics_get_ids_when_they_are_left() {
+    const NAME: &str = "older_protocols_have_their_own_nodes_and_topics_get_ids_when_they_are_left";
+    if let Some(why) = missing() {
+        return skip(NAME, &why);
+    }
+    let folder = Folder::new("zk-protocols");
+    let ensemble = Ensemble::start(folder.path(), 1);
+    for (protocol, broker_version, feature, block) in [
+        ("1.0", 4, "{\"features\":{},\"version\":1,\"status\":0}", true),
+        ("2.6", 4, "{\"features\":{},\"version\":1,\"status\":0}", true),
+        ("2.8", 5, "{\"features\":{},\"version\":1,\"status\":1}", true),
+        ("3.3", 5, "{\"features\":{},\"version\":2,\"status\":1}", false),
+    ] {
+        let chroot = format!("/p{protocol}");
+        let connect = format!("{}{chroot}", ensemble.connect());
+        let shell = Shell::new(&ensemble, &chroot);
+        let place = folder.join(protocol);
+        let broker =
+            Broker::start(&place, &settings(&connect, &[("inter.broker.protocol.version", protocol)]));
+        let node = shell.json("/brokers/ids/1");
+        assert_eq!(node["version"], broker_version, "{protocol}");
+        assert_eq!(node.get("features").is_some(), broker_version == 5, "{protocol}");
+        assert_eq!(shell.get("/feature").as_deref(), Some(feature), "{protocol}");
+        let claimed = shell.get("/latest_producer_id_block").expect("the node");
+        assert_eq!(claimed.contains("\"block_end\":\"999\""), block, "{protocol}: {claimed}");
+        let mut client = broker.client().expect("a connection");
+        assert_eq!(client.create_topic("t", 1, &[]).expect("CreateTopics"), 0);
+        assert_eq!(client.create_topic("u", 1, &[]).expect("CreateTopics"), 0);
+        assert_eq!(client.delete_topic("u").expect("DeleteTopics"), 0);
+        assert_eq!(produce(&mut client, "t", 0, "one"), 0);
+        assert_eq!(client.new_producer_id().expect("InitProducerId"), 0, "{protocol}");
+        let topic = shell.get("/brokers/topics/t").expect("the topic");
+        let has_id = protocol >= "2.8";
+        assert_eq!(topic.contains("topic_id"), has_id, "{protocol}: {topic}");
+        if !has_id {
+            assert_eq!(
+                topic,
+                "{\"partitions\":{\"0\":[1]},\"adding_replicas\":{},\"removing_replicas\":{},\"version\":3}"
+            );
+        }
+        let id_file = place.join("data/t-0/partition.metadata");
+        assert_eq!(id_file.exists(), has_id, "{protocol}");
+        broker.stop();
+
+        let broker = Broker::start(&place, &settings(&connect, &[]));
+        let mut client = broker.client().expect("a connection");
+        let id = shell.json("/brokers/topics/t")["topic_id"].as_str().expect("an id").to_owned();
+        let kept = std::fs::read_to_string(&id_file).expect("partition.metadata");
+        assert!(kept.contains(&format!("topic_id: {id}")), "{protocol}: {kept}");
+        assert_eq!(values(&mut client, "t", 0), ["one"], "{protocol}");
+        assert_eq!(produce(&mut client, "t", 0, "two"), 1, "{protocol}");
+        broker.stop();
+    }
+}
+
 #[test]
 fn what_tools_of_1_0_write_into_zookeeper_is_followed() {
     const NAME: &str = "what_tools_of_1_0_write_into_zookeeper_is_followed";

@@ -6,6 +6,7 @@
 use hashbrown::HashMap;
 
 use crate::api::admin::{Context, Refusal, code_and_message, refusal_of};
+use crate::metadata::fresh_id::told;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
 use crate::wire::message::delete_topics::{
@@ -52,7 +53,7 @@ pub fn plan(ctx: &Context<'_>, request: &DeleteTopicsRequest<'_>, version: i16) 
             }
         };
         let (known_name, id) = match &topic {
-            Ok(topic) => (Some(topic.name.to_string()), topic.id),
+            Ok(topic) => (Some(topic.name.to_string()), told(topic.id)),
             Err(_) => (name.map(str::to_owned), id),
         };
         let target = topic.map(|topic| {

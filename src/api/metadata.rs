@@ -8,6 +8,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::api::admin::Context;
 use crate::ids::BrokerId;
+use crate::metadata::fresh_id::told;
 use crate::metadata::{Cluster, Partition, Topic, topic_name};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
@@ -193,7 +194,7 @@ impl<'a> Writer<'_, 'a> {
         MetadataResponseTopic {
             error_code: 0,
             name: Some((&*topic.name).into()),
-            topic_id: topic.id,
+            topic_id: told(topic.id),
             is_internal: topic.is_internal,
             partitions: numbered
                 .map(|(number, partition)| self.partition(number as i32, partition))

@@ -264,7 +264,6 @@ impl ZooKeeper {
             self.begin_session().await?;
             self.stale.session = false;
         }
-        let before = self.members.clone();
         if self.stale.members {
             self.read_members().await?;
             self.stale.members = false;
@@ -273,7 +272,8 @@ impl ZooKeeper {
             self.elect().await?;
             self.stale.controller = false;
         }
-        if self.members != before || self.elected {
+        if self.members_told.as_ref() != Some(&self.members) {
+            self.members_told = Some(self.members.clone());
             news.push(Event::Members(self.members.clone()));
         }
         if self.stale.configs {

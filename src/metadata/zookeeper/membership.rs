@@ -197,8 +197,8 @@ impl ZooKeeper {
         }
         self.read_members().await?;
         self.elect().await?;
-        self.stale.everything();
-        self.stale.topic.extend(self.state.topics().map(|topic| topic.name.to_string()));
+        // Topics and settings were read, and are watched, since `load`.
+        self.stale.requests();
         Ok(())
     }
 

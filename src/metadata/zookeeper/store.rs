@@ -89,22 +89,22 @@ impl Stale {
             || [isr_changes, log_dir_events, preferred_election, reassignment].into_iter().any(|flag| *flag)
     }
 
-    /// Everything that is watched.
+    /// What asks the controller for something.
+    pub(super) fn requests(&mut self) {
+        self.deletions = true;
+        self.isr_changes = true;
+        self.log_dir_events = true;
+        self.preferred_election = true;
+        self.reassignment = true;
+    }
+
+    /// All that is watched, but for the topics that are known.
     pub(super) fn everything(&mut self) {
-        let topic = std::mem::take(&mut self.topic);
-        *self = Stale {
-            session: self.session,
-            members: true,
-            controller: true,
-            topics: true,
-            topic,
-            deletions: true,
-            configs: true,
-            isr_changes: true,
-            log_dir_events: true,
-            preferred_election: true,
-            reassignment: true,
-        };
+        self.requests();
+        self.members = true;
+        self.controller = true;
+        self.topics = true;
+        self.configs = true;
     }
 
     fn watch_fired(&mut self, path: &str) {
@@ -134,10 +134,14 @@ pub struct ZooKeeper {
     pub(super) terms: Terms,
     pub(super) state: State,
     pub(super) members: Members,
+    /// As they were last told.
+    pub(super) members_told: Option<Members>,
     /// While this broker is the controller.
     pub(super) fence: Option<Fence>,
     /// The transaction that made our registration (KIP-380).
     pub(super) broker_epoch: i64,
+    /// Producer ids that were claimed at the start and not asked for yet.
+    claimed: Option<Range<i64>>,
     /// Whether the election was won since it was last told.
     pub(super) elected: bool,
     /// Number of the last node below `/config/changes` that was followed.
@@ -169,8 +173,10 @@ impl ZooKeeper {
             terms,
             state: State::default(),
             members: Members { controller: None, brokers: [].into() },
+            members_told: None,
             fence: None,
             broker_epoch: -1,
+            claimed: None,
             elected: false,
             config_change_seen: -1,
             controller_epoch: 0,
@@ -584,12 +590,20 @@ impl Store for ZooKeeper {
     }
 
     async fn claim_producer_ids(&mut self) -> Result<Range<i64>, StoreError> {
+        if let Some(block) = self.claimed.take() {
+            return Ok(block);
+        }
         let client = self.client.clone();
         within(&client, self.claim_block()).await
     }
 
     async fn enlist(&mut self) -> Result<(), StoreError> {
-        let outcome = self.join().await;
+        let mut outcome = self.join().await;
+        // Brokers before 3.0 take a block at every start (contract 4.2).
+        let claims = Version::parse("3.0-IV0").is_some_and(|first| self.terms.protocol < first);
+        if claims && outcome.is_ok() {
+            outcome = self.claim_block().await.map(|block| self.claimed = Some(block));
+        }
         if outcome.is_err() {
             self.leave().await; // not to be waited for by the next try
         }
