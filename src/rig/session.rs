@@ -212,12 +212,17 @@ impl<'a> Session<'a> {
         Ok(subject)
     }
 
+    /// How long a block waits for what was written before it. What a short run shows is not to be quoted.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(if self.settings.short { 200 } else { 1500 })
+    }
+
     /// One block of a cell on a fresh process and directory, added to what the cell has.
     fn block(&mut self, kind: &Kind, collected: &mut Collected) -> Result<(), Failure> {
         if interrupt::requested() {
             return Err(Failure { exit: Exit::Interrupted, text: "interrupted".to_owned() });
         }
-        page_cache::settle(DIRTY_BYTES_MAX, Duration::from_millis(1500));
+        page_cache::settle(DIRTY_BYTES_MAX, self.patience());
         let mut cell = collected.spec().clone();
         let free = super::environment::free_bytes(&self.data_directory).unwrap_or(u64::MAX);
         let bytes_max = CELL_BYTES_MAX.min(free / 2);

@@ -47,7 +47,7 @@ impl Session<'_> {
                     return Err(Failure { exit: Exit::Interrupted, text: "interrupted".to_owned() });
                 }
                 self.live.step(&format!("{shown}: {}", engine.name()));
-                page_cache::settle(super::DIRTY_BYTES_MAX, std::time::Duration::from_millis(1500));
+                page_cache::settle(super::DIRTY_BYTES_MAX, self.patience());
                 let directory = self.data_directory.join("engine");
                 let cell = measuring::measure(engine, &directory, *point, cell_bytes, can_count)
                     .map_err(|error| Failure::directory(&directory, &error))?;
