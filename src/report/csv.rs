@@ -45,7 +45,7 @@ fn one_cell(tidy: &mut Tidy, cell: &Cell) {
     let flag = |v: Option<bool>| v.map(|v| f64::from(u8::from(v)));
     // A loop is a property, not a measure: 1 is open. It is here so that the file can be used alone.
     let open = Some(f64::from(u8::from(cell.loop_kind == Loop::Open)));
-    let rows: [(&str, &str, Option<f64>); 39] = [
+    let rows: [(&str, &str, Option<f64>); 41] = [
         ("open_loop", "bool", open),
         ("topics", "count", whole(p.topics)),
         ("partitions", "count", whole(p.partitions)),
@@ -76,6 +76,8 @@ fn one_cell(tidy: &mut Tidy, cell: &Cell) {
         ("rss_bytes", "B", whole(cell.rss_bytes)),
         ("rss_bytes_max", "B", whole(cell.rss_bytes_max)),
         ("pss_bytes", "B", whole(cell.pss_bytes)),
+        ("core_wait", "ns", whole(cell.core_wait_ns)),
+        ("core_wait_max", "ns", whole(cell.core_wait_ns_max)),
         ("rate_efficiency", "ratio", cell.rate_efficiency),
         ("rate_efficiency_is_upper_bound", "bool", flag(cell.rate_efficiency_is_upper_bound)),
         ("cpu_efficiency", "ratio", cell.cpu_efficiency),
@@ -116,6 +118,8 @@ fn one_block(tidy: &mut Tidy, cell: &Cell, place: &str, block: &Block) {
     tidy.value(cell, place, "steal_ratio", "ratio", block.steal_ratio);
     tidy.value(cell, place, "cpu_pressure_ratio", "ratio", block.cpu_pressure_ratio);
     tidy.value(cell, place, "generator_turn_max", "ns", whole(block.generator_turn_ns_max));
+    tidy.value(cell, place, "core_wait", "ns", whole(block.core_wait_ns));
+    tidy.value(cell, place, "core_wait_max", "ns", whole(block.core_wait_ns_max));
     for (when, state) in [("before", &block.page_cache.before), ("after", &block.page_cache.after)] {
         let CacheState {
             free_bytes,

@@ -316,6 +316,12 @@ pub struct Cell {
     pub rss_bytes_max: Option<u64>,
     pub pss_bytes: Option<u64>,
 
+    /// As in [`Block`]: the sum over its blocks, and the longest wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_wait_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_wait_ns_max: Option<u64>,
+
     pub rate_efficiency: Option<f64>,
     pub rate_efficiency_is_upper_bound: Option<bool>,
     pub cpu_efficiency: Option<f64>,
@@ -397,6 +403,12 @@ pub struct Block {
     pub steal_ratio: Option<f64>,
     pub cpu_pressure_ratio: Option<f64>,
     pub generator_turn_ns_max: Option<u64>,
+    /// Time in which working threads of the subject were ready to run and others had their cores, and the longest
+    /// single wait (`rig::core_wait`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_wait_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_wait_ns_max: Option<u64>,
     pub series: Vec<Second>,
     pub marks: Vec<Mark>,
     /// The measured window, one histogram per metric.
@@ -449,14 +461,20 @@ pub struct Second {
     pub histograms: Vec<Histogram>,
 }
 
-/// Something that happened at one instant and may explain the latency beside it.
+/// The kind of a mark: a thread of the subject was ready to run and something else had its core.
+pub const CORE_WAIT: &str = "core-wait";
+
+/// Something that happened and may explain the latency beside it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Mark {
     pub at_ns: u64,
-    /// `roll`, `flush`, `gc`, `pause`, `void`, `fault`.
+    /// `roll`, `flush`, `gc`, `pause`, `void`, `fault`, or [`CORE_WAIT`].
     pub kind: String,
     pub text: Option<String>,
+    /// Of what lasted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ns: Option<u64>,
 }
 
 /// A mergeable distribution: base64 of HdrHistogram's V2 encoding, deflated. Values are ns.

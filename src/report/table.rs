@@ -62,12 +62,17 @@ impl Table {
             columns.push(column("end-to-end ms", name, false));
         }
         columns.push(column("", "stalls", false));
+        // How long others had the broker's core while it was ready to run.
+        let waits = rows.iter().any(|row| row.at_rate.is_some_and(|cell| cell.core_wait_ns.is_some()));
+        if waits {
+            columns.push(column("others had its core", "ms", false));
+        }
         columns.push(column("memory", "RSS MiB", false));
         columns.push(column("of null broker", "rate", false));
         columns.push(column("of null broker", "CPU", false));
         columns.push(column("", "verified", false));
         let offered = columns.iter().any(|column| column.name == "offered/s");
-        let rows = rows.iter().map(|row| cells(row, several, offered)).collect();
+        let rows = rows.iter().map(|row| cells(row, several, offered, waits)).collect();
         Some(Table { columns, rows })
     }
 
@@ -179,7 +184,7 @@ impl Table {
     }
 }
 
-fn cells(row: &Row, several: bool, offered: bool) -> Vec<String> {
+fn cells(row: &Row, several: bool, offered: bool, waits: bool) -> Vec<String> {
     let mut out = Vec::new();
     if several {
         out.push(row.label.to_owned());
@@ -212,6 +217,9 @@ fn cells(row: &Row, several: bool, offered: bool) -> Vec<String> {
     let stalls =
         at_rate.filter(|cell| cell.produce_response_ns.p99_9.is_some()).map(|cell| cell.stalls.len());
     out.push(or_missing(stalls, |n| n.to_string()));
+    if waits {
+        out.push(or_missing(at_rate.and_then(|cell| cell.core_wait_ns), |ns| ms(ns as f64)));
+    }
 
     let rss = at_rate.and_then(|cell| cell.rss_bytes).or(saturation.and_then(|cell| cell.rss_bytes));
     out.push(or_missing(rss, |v| mib(v as f64)));

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::client::Client;
+use super::core_wait::{self, CoreWait};
 use super::counting::{Counting, Counts};
 use super::interrupt;
 use super::live::{Live, Status};
@@ -59,6 +60,8 @@ pub struct Window {
     /// Cores used by processes that are neither, over the whole block, where that could be read.
     pub strangers_cores: Option<f64>,
     pub rss_bytes_max: Option<u64>,
+    /// While the subject's threads were ready to run.
+    pub core_wait: CoreWait,
 }
 
 /// A block that ran.
@@ -116,6 +119,7 @@ impl Reading {
             device: end.device.since(&self.device),
             strangers_cores: None,
             rss_bytes_max: None,
+            core_wait: CoreWait::default(),
         }
     }
 
@@ -169,7 +173,7 @@ pub fn run(
         // A subject whose process nobody named would count as its own competitor.
         .filter(|_| !pids.is_empty())
         .map(|ns| ns as f64 / (monotonic_ns() - strangers.0).max(1) as f64);
-    let Watched { outcome, start, end, audit, samples, rss_bytes_max, marks } = watched;
+    let Watched { outcome, start, end, audit, samples, rss_bytes_max, marks, core_wait } = watched;
     if let Some(text) = subject.crashed() {
         return Err(BlockError::Crashed(text));
     }
@@ -179,7 +183,7 @@ pub fn run(
 
     let (window, step) = match (&start, &end) {
         (Some(start), Some(end)) => {
-            (Window { rss_bytes_max, strangers_cores, ..start.until(end) }, start.clock_step(end))
+            (Window { rss_bytes_max, strangers_cores, core_wait, ..start.until(end) }, start.clock_step(end))
         }
         // The run ended before its window began; the outcome says why.
         _ => (Window::default(), Duration::ZERO),
@@ -204,8 +208,14 @@ pub fn run(
             .filter(|_| window.seconds > 0.0)
             .map(|ns| ns as f64 / 1e9 / window.seconds),
         generator_turn_ns_max: Some(outcome.generator.turn_ns_max),
+        core_wait_ns: window.core_wait.others_ns,
+        core_wait_ns_max: window.core_wait.others_ns_max,
         series: series(&outcome, &samples, zero_ns),
-        marks: marks.into_iter().map(|(at, kind, text)| mark(at, around.started_ns, kind, text)).collect(),
+        marks: marks
+            .into_iter()
+            .map(|(at, kind, text)| mark(at, around.started_ns, kind, text))
+            .chain(window.core_wait.stretches.iter().map(|stretch| taken(stretch, around.started_ns)))
+            .collect(),
         histograms: histograms(&outcome),
     };
     let readback = audit.map(|(before, after)| before.until(&after));
@@ -375,6 +385,7 @@ struct Watched {
     samples: Vec<(u64, SecondSample)>,
     rss_bytes_max: Option<u64>,
     marks: Vec<(u64, &'static str, String)>,
+    core_wait: CoreWait,
 }
 
 /// The generator's run, with a reading at each end of the window and a small one every second.
@@ -390,21 +401,31 @@ fn watch(
     let mut rss_bytes_max = None;
     let mut last = (sampler::cpu_ns(&pids), System::read());
     let marks = std::sync::Mutex::new(Vec::new());
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let (over, window_over) =
+        (std::sync::atomic::AtomicBool::new(false), std::sync::atomic::AtomicBool::new(false));
+    let mut threads = Some(core_wait::Watch::new(&pids));
+    let mut core_wait = CoreWait::default();
     let outcome = std::thread::scope(|scope| {
+        let mut watching = None;
         let outcome = load::run(plan, |progress| {
             match progress {
                 Progress::Phase { phase, .. } => {
                     around.live.phase(phase.text());
                     match phase {
                         Phase::Measure => {
+                            let window_over = &window_over;
+                            watching =
+                                threads.take().map(|watch| scope.spawn(move || watch.run(window_over)));
                             start = Some(Reading::take(&pids, &around.device));
                             if !cell.faults.is_empty() {
                                 let (marks, over) = (&marks, &over);
                                 scope.spawn(move || inflict(subject, &cell.faults, marks, over));
                             }
                         }
-                        Phase::Drain => end = Some(Reading::take(&pids, &around.device)),
+                        Phase::Drain => {
+                            end = Some(Reading::take(&pids, &around.device));
+                            window_over.store(true, std::sync::atomic::Ordering::Relaxed);
+                        }
                         Phase::Audit => audit = Some(Reading::take(&pids, &around.device)),
                         Phase::Prepare | Phase::Warmup => {}
                     }
@@ -428,11 +449,15 @@ fn watch(
             if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         over.store(true, std::sync::atomic::Ordering::Relaxed);
+        window_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        if let Some(watching) = watching {
+            core_wait = watching.join().expect("looking at threads does not panic");
+        }
         outcome
     })?;
     let audit = audit.map(|before| (before, Reading::take(&pids, &around.device)));
     let marks = marks.into_inner().expect("the fault thread does not panic while it holds the list");
-    Ok(Watched { outcome, start, end, audit, samples, rss_bytes_max, marks })
+    Ok(Watched { outcome, start, end, audit, samples, rss_bytes_max, marks, core_wait })
 }
 
 /// Pauses the subject at its time, on a thread of its own: the generator must not notice in any other way.
@@ -474,7 +499,22 @@ fn inflict(
 }
 
 fn mark(at_ns: u64, started_ns: u64, kind: &str, text: String) -> Mark {
-    Mark { at_ns: at_ns.saturating_sub(started_ns), kind: kind.to_owned(), text: Some(text) }
+    let at_ns = at_ns.saturating_sub(started_ns);
+    Mark { at_ns, kind: kind.to_owned(), text: Some(text), ..Mark::default() }
+}
+
+/// A stretch in which others had a core of the subject.
+fn taken(stretch: &core_wait::Stretch, started_ns: u64) -> Mark {
+    Mark {
+        at_ns: stretch.start_ns.saturating_sub(started_ns),
+        kind: run::CORE_WAIT.to_owned(),
+        text: Some(format!(
+            "others had the core of thread {} for {:.1} ms",
+            stretch.thread,
+            stretch.duration_ns as f64 / 1e6
+        )),
+        duration_ns: Some(stretch.duration_ns),
+    }
 }
 
 /// Growing the page cache costs about as much as a bounded window where the host backs the memory already. None where

@@ -5,6 +5,7 @@
 //! and then the cell says so.
 
 use super::block::{Ran, Window};
+use super::core_wait;
 use super::counting::Counts;
 use super::plan::{CellSpec, Point, Slo, SloMetric};
 use super::sustain::{self, Around, Limit};
@@ -180,12 +181,40 @@ impl Collected {
         if let Some(window) = &ran.readback {
             self.readbacks.push((window.clone(), outcome.verification.read));
         }
+        self.note_core_wait(ran);
         let broken = matches!(outcome.ended, Ended::Disconnected(_));
         self.broken |= broken;
         // What a broken connection kept from being read is the subject's failure, not a loss that was proven.
         self.passed &=
             if broken { outcome.verification.anomalies() == 0 } else { outcome.verification.passed() };
         self.note(outcome, &ran.block.void_reasons);
+    }
+
+    /// Says where p99 is the story of what else ran on the broker's core (the rule is at `core_wait::explained`). A flag and
+    /// never a void: the figure is what a client saw, and the kernel's work may be the broker's own doing.
+    fn note_core_wait(&mut self, ran: &Ran) {
+        let (outcome, waited) = (&ran.outcome, &ran.window.core_wait);
+        let response = &outcome.produce_response;
+        let (Some(p99), Some(others)) = (Quantile::P99.of(response), waited.others_ns) else { return };
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let explained = core_wait::explained(
+            &waited.stretches,
+            p99,
+            response.len(),
+            &outcome.slow,
+            outcome.slow_complete_above_ns,
+            outcome.started.0,
+        );
+        if let Some(requests) = explained {
+            self.flags.push(format!(
+                "p99 of {:.1} ms is explained by others on the broker's core: they had it for {:.0} ms, at most {:.1} ms at a time; \
+                 without the {requests} requests that met it, p99 is at most {:.1} ms",
+                ms(p99),
+                ms(others),
+                ms(waited.others_ns_max.unwrap_or(0)),
+                ms(p99 / 2)
+            ));
+        }
     }
 
     /// What a reader must know beside the figures.
@@ -299,6 +328,8 @@ impl Collected {
                 .filter_map(|s| s.window.rss_bytes_max.max(s.window.subject.rss_bytes))
                 .max(),
             pss_bytes: last.and_then(|s| s.window.subject.pss_bytes),
+            core_wait_ns: all(&|s| s.window.core_wait.others_ns),
+            core_wait_ns_max: counted.iter().filter_map(|s| s.window.core_wait.others_ns_max).max(),
             verification: self.verification.clone(),
             flags: self.flags.clone(),
             ..Cell::default()

@@ -13,6 +13,7 @@ pub mod cli;
 mod client;
 mod contenders;
 mod contest;
+mod core_wait;
 mod cores;
 mod counting;
 mod document;

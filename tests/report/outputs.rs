@@ -214,6 +214,7 @@ fn the_terminal_table_has_the_columns_in_line_and_a_row_per_partition_count() {
         let next = line.chars().nth(column);
         assert_eq!(next, Some(' '), "{line}");
     }
+    assert!(lines[0].contains("others had its core"), "{text}");
     assert!(text.contains("drift"));
     assert!(text.trim_end().ends_with("results/x/report.html"));
 }

@@ -188,6 +188,7 @@ fn memory(cell: &mut Cell, partitions: u64) {
     cell.rss_bytes = Some(rss);
     cell.rss_bytes_max = Some(rss + 3_100_000);
     cell.pss_bytes = Some(rss - 2_300_000);
+    (cell.core_wait_ns, cell.core_wait_ns_max) = (Some(61_000_000), Some(48_000_000));
 }
 
 /// One block, simulated: requests on a schedule, a server with a jittered service time and rare pauses.
@@ -320,11 +321,19 @@ fn measure(
         generator_turn_ns_max: Some(412_000),
         series,
         marks: if open {
-            vec![Mark {
+            let roll = Mark {
                 at_ns: start_ns + (warmup + 4) * S,
                 kind: "roll".into(),
                 text: Some("segment 0".into()),
-            }]
+                duration_ns: None,
+            };
+            let wait = Mark {
+                at_ns: start_ns + (warmup + 5) * S,
+                kind: "core-wait".into(),
+                text: Some("others had the core of thread reactor-0 for 48.0 ms".into()),
+                duration_ns: Some(48_000_000),
+            };
+            vec![roll, wait]
         } else {
             Vec::new()
         },

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use ringdaw::reactor::{pin, process};
 use serde_json::Value;
 
+use crate::outside;
 use crate::outside::bench::{Finished, SMALL};
 use crate::{Bench, Judgement, SHORT, alone, cores, ms, small, three_times};
 
@@ -140,6 +141,65 @@ fn a_competitor_on_either_core_makes_the_block_void_and_never_a_slow_broker() {
         );
         assert_eq!(done.code(), 4, "--strict turns a void block into a failed run: {}", done.said());
     }
+}
+
+/// Takes the broker's core as a kernel thread does: nobody gets it back for some 50 ms, three times a second. It counts
+/// instead of looking at the time, and ends by itself: whatever would have to stop it could wait for its core.
+fn hog(core: usize) -> std::process::Child {
+    const SCRIPT: &str = "n=0; while [ $n -lt 20 ]; do n=$((n+1)); \
+                          i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; sleep 0.3; done";
+    let mut command = Command::new("chrt");
+    command.args(["--fifo", "1", "sh", "-c", SCRIPT]).stdin(Stdio::null());
+    process::isolate(&mut command, &[core]);
+    command.spawn().expect("chrt is there: it was looked for")
+}
+
+/// Whether this machine lets us run before everything else on a core.
+fn may_hog() -> bool {
+    let mut trial = Command::new("chrt");
+    trial.args(["--fifo", "1", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    outside::is_root() && trial.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn what_takes_the_brokers_core_is_drawn_counted_and_named_where_it_explains_p99() {
+    let _turn = alone();
+    if !may_hog() {
+        outside::skip(
+            "rig, a taken core",
+            "real-time priority is refused: nothing can hold a core as the kernel does",
+        );
+        return;
+    }
+    three_times("core taken", || {
+        let bench = Bench::new();
+        let mut hog = hog(pin::usable_cores()[0]);
+        let done = bench.run_small(&["--cores", &cores(), "--duration", "3s"]);
+        // It may have ended by itself.
+        let _ = hog.kill();
+        hog.wait().expect("the hog is ours");
+        assert_eq!(done.code(), 0, "a core that is taken voids no run by itself: {}", done.said());
+        let cell = done.sweep_cell();
+        let (sum, max) = (cell["core_wait_ns"].as_u64(), cell["core_wait_ns_max"].as_u64());
+        assert!(sum.zip(max).is_some_and(|(sum, max)| sum >= max && max > 0), "{cell}");
+        let marks = done.run()["blocks"][0]["marks"].as_array().expect("marks");
+        let stretches: Vec<&Value> = marks.iter().filter(|mark| mark["kind"] == "core-wait").collect();
+        assert!(stretches.iter().all(|mark| mark["duration_ns"].as_u64() >= Some(1_000_000)), "{marks:?}");
+        let said = done.said();
+        assert!(said.contains("others had its core"), "a column of the table: {said}");
+        let page = std::fs::read_to_string(done.folder().join("report.html")).expect("a page");
+        assert_eq!(page.contains("class=\"taken\""), !stretches.is_empty());
+        let flags = cell["flags"].to_string();
+        if !stretches.is_empty() && flags.contains("is explained by others on the broker's core") {
+            return Ok(());
+        }
+        let why =
+            format!("{} stretches, {flags}, p99 {}", stretches.len(), cell["produce_response_ns"]["p99"]);
+        match done.void_reasons().into_iter().find(|reason| !reason.contains("other processes")) {
+            Some(reason) => Err(Judgement::Disturbed(format!("{reason}: {why}"))),
+            None => Err(Judgement::Wrong(why)),
+        }
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! that can spike as its maximum.
 
 use super::super::figures::{MISSING, ms, si, significant, tick};
-use super::super::run::{Block, Cell, Loop, Run, Second};
+use super::super::run::{Block, CORE_WAIT, Cell, Loop, Run, Second};
 use super::super::svg::{Anchor, Canvas, Scale};
 use super::super::table::stall_text;
 use super::{Detail, Frame, HEAD, Picture, Scene, Section, WIDTH, head};
@@ -97,7 +97,9 @@ fn one(scene: &Scene, detail: &Detail, all: &[&Detail]) -> Picture {
         Loop::Open => "open loop: response from the intended time",
         Loop::Closed => "closed loop: response is service time",
     };
-    head(&mut canvas, &title, &format!("per second; {loop_kind}; grey is warm-up and drain"));
+    let has_bands = scene.run.blocks_of(&cell.id).flat_map(|b| &b.marks).any(|mark| mark.kind == CORE_WAIT);
+    let bands = if has_bands { "; bands: others had the broker's core" } else { "" };
+    head(&mut canvas, &title, &format!("per second; {loop_kind}; grey is warm-up and drain{bands}"));
 
     let mine = seconds_of(scene.run, cell);
     let begin = mine.first().map_or(0, |s| s.start_ns);
@@ -153,6 +155,7 @@ fn one(scene: &Scene, detail: &Detail, all: &[&Detail]) -> Picture {
         top = frame.bottom + 22.0;
     }
     let bottom = top - 22.0;
+    taken(&mut canvas, scene.run, cell, (first_top, bottom), x, &seconds_at);
     marks(&mut canvas, scene.run, cell, first_top, bottom, x, &seconds_at);
     for second in x.ticks() {
         canvas.line((x.at(second), bottom), (x.at(second), bottom + 4.0), "axis");
@@ -242,6 +245,24 @@ fn outside_the_window(
     }
 }
 
+/// The stretches in which others had a core of the broker, as bands over all strips; hover says how long.
+fn taken(
+    canvas: &mut Canvas,
+    run: &Run,
+    cell: &Cell,
+    (top, bottom): (f64, f64),
+    x: Scale,
+    at: &impl Fn(u64) -> f64,
+) {
+    /// A stretch of a millisecond must be seen in a chart of minutes.
+    const WIDTH_MIN: f64 = 1.5;
+    let marks = run.blocks_of(&cell.id).flat_map(|block| &block.marks);
+    for mark in marks.filter(|mark| mark.kind == CORE_WAIT) {
+        let (from, to) = (x.at(at(mark.at_ns)), x.at(at(mark.at_ns + mark.duration_ns.unwrap_or(0))));
+        canvas.rect(from, top, (to - from).max(WIDTH_MIN), bottom - top, "taken", mark.text.as_deref());
+    }
+}
+
 /// Stalls and whatever the run noted, as triangles over the strips with a line through them.
 fn marks(
     canvas: &mut Canvas,
@@ -269,7 +290,8 @@ pub(super) fn events(run: &Run, cell: &Cell) -> Vec<(u64, String, String)> {
             .void_reasons
             .iter()
             .map(|reason| (block.start_ns.unwrap_or(0), "void".to_owned(), format!("void: {reason}")));
-        let marks = block.marks.iter().map(|mark| {
+        // Those that last are drawn as bands.
+        let marks = block.marks.iter().filter(|mark| mark.kind != CORE_WAIT).map(|mark| {
             let text = match &mark.text {
                 Some(text) => format!("{}: {text}", mark.kind),
                 None => mark.kind.clone(),
