@@ -67,6 +67,8 @@ pub struct Second {
     pub offered_records: u64,
     pub acked_records: u64,
     pub consumed_records: u64,
+    /// By groups that were held back and now catch up; not in `consumed_records`, nor in `e2e`.
+    pub catch_up_records: u64,
     /// Bytes of values, without framing.
     pub acked_bytes: u64,
     pub errors: u64,
@@ -176,8 +178,10 @@ pub struct Counts {
     pub acked_bytes: u64,
     /// Bytes of whole produce requests acknowledged.
     pub produce_wire_bytes: u64,
-    /// Read by all groups together, divided by the number of groups.
+    /// Read by all groups that follow, divided by their number.
     pub consumed_records: u64,
+    /// Read by groups that were held back, all together.
+    pub catch_up_records: u64,
     pub consumed_bytes: u64,
     /// Bytes of whole fetch responses.
     pub fetch_wire_bytes: u64,

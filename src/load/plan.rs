@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::load::LoadError;
 use crate::load::batch_pool::STAMP_BYTES;
+use crate::load::outcome::Phase;
 use crate::reactor::choice::Kind;
 
 /// One run against one topic of one broker.
@@ -228,6 +229,16 @@ pub struct Consumers {
     pub max_bytes: u32,
     /// `max.partition.fetch.bytes`
     pub partition_max_bytes: u32,
+    /// The last so many groups do not read from the beginning of the run, but from `held_until` on: they catch up.
+    pub held_groups: u32,
+    pub held_until: Phase,
+}
+
+impl Consumers {
+    /// Groups that read all the time, at least one for dividing by.
+    pub fn following_groups(&self) -> u32 {
+        self.groups.saturating_sub(self.held_groups).max(1)
+    }
 }
 
 impl Default for Consumers {
@@ -239,6 +250,8 @@ impl Default for Consumers {
             min_bytes: 1,
             max_bytes: 50 << 20,
             partition_max_bytes: 1 << 20,
+            held_groups: 0,
+            held_until: Phase::Measure,
         }
     }
 }
@@ -319,6 +332,9 @@ impl Plan {
         }
         if consumers.connections > 0 && consumers.groups == 0 {
             return refuse("consumers.groups is 0".into());
+        }
+        if consumers.held_groups > 0 && consumers.held_groups >= consumers.groups {
+            return refuse("consumers.held_groups leaves no group that follows".into());
         }
         if consumers.groups > 64 {
             return refuse(format!("consumers.groups is {}: at most 64", consumers.groups));

@@ -440,7 +440,9 @@ impl<'a> Run<'a> {
             duration_ns: end_ns - parts[0].start_ns,
             offered_records: sent,
             acked_records: sum(|part| part.acked_records),
-            consumed_records: sum(|part| part.consumed_records) / u64::from(plan.consumers.groups.max(1)),
+            consumed_records: sum(|part| part.consumed_records)
+                / u64::from(plan.consumers.following_groups()),
+            catch_up_records: sum(|part| part.catch_up_records),
             acked_bytes: sum(|part| part.acked_records) * u64::from(plan.producers.record_bytes),
             errors: sum(|part| part.errors),
             in_flight: sum(|part| part.in_flight),
@@ -567,6 +569,7 @@ fn gather(shared: &Shared, seconds: Vec<Second>, totals: Vec<Total>, started: In
         counts.acked_batches += total.acked_batches;
         counts.produce_wire_bytes += total.produce_wire_bytes;
         counts.consumed_records += total.consumed_records;
+        counts.catch_up_records += total.catch_up_records;
         counts.fetch_wire_bytes += total.fetch_wire_bytes;
         counts.fetches += total.fetches;
         counts.fetches_empty += total.fetches_empty;
@@ -582,7 +585,7 @@ fn gather(shared: &Shared, seconds: Vec<Second>, totals: Vec<Total>, started: In
     let record_bytes = u64::from(plan.producers.record_bytes);
     counts.acked_records = counts.acked_batches * u64::from(plan.producers.batch_records);
     counts.acked_bytes = counts.acked_records * record_bytes;
-    counts.consumed_records /= u64::from(plan.consumers.groups.max(1));
+    counts.consumed_records /= u64::from(plan.consumers.following_groups());
     counts.consumed_bytes = counts.consumed_records * record_bytes;
     if !plan.producers.arrivals.is_closed() {
         let measured = seconds.iter().filter(|second| second.phase == Phase::Measure);

@@ -50,6 +50,7 @@ mod tests {
                 offered_records: *acked,
                 acked_records: *acked,
                 consumed_records: 0,
+                catch_up_records: 0,
                 acked_bytes: 0,
                 errors: 0,
                 in_flight: 0,

@@ -336,8 +336,20 @@ impl<'a> Worker<'a> {
                 token(What::ConsumerReceive, index),
                 Operation::ReceiveInto { socket, into, filled: 0 },
             );
-            self.ask(index, 0);
+            if !self.is_held(index) {
+                self.ask(index, 0);
+            }
         }
+    }
+
+    /// Whether a reader belongs to a group that is held back for now.
+    fn is_held(&self, index: usize) -> bool {
+        self.catches_up(index) && self.phase < self.shared.plan.consumers.held_until
+    }
+
+    fn catches_up(&self, index: usize) -> bool {
+        let consumers = &self.shared.plan.consumers;
+        u32::from(self.consumers[index].group) >= consumers.groups - consumers.held_groups
     }
 
     /// How long to sleep: until the next request is due, or the next second ends.
@@ -409,6 +421,7 @@ impl<'a> Worker<'a> {
                     sent_records: part.sent,
                     acked_records: part.acked,
                     consumed_records: part.consumed,
+                    catch_up_records: part.catch_up,
                     errors: part.errors,
                     in_flight: self.in_flight,
                     issued_requests: self.issued,
@@ -420,7 +433,19 @@ impl<'a> Worker<'a> {
             self.set_boundary(end_ns);
             if self.phase != before {
                 self.phase_start_ns = end_ns;
+                self.release(before, end_ns);
                 self.on_phase(before, core_time);
+            }
+        }
+    }
+
+    /// The groups that were held back begin to read.
+    fn release(&mut self, before: Phase, now_ns: u64) {
+        let until = self.shared.plan.consumers.held_until;
+        if before < until && self.phase >= until {
+            for index in (0..self.consumers.len()).filter(|index| self.catches_up(*index)).collect::<Vec<_>>()
+            {
+                self.ask(index, now_ns);
             }
         }
     }

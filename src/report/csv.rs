@@ -45,7 +45,7 @@ fn one_cell(tidy: &mut Tidy, cell: &Cell) {
     let flag = |v: Option<bool>| v.map(|v| f64::from(u8::from(v)));
     // A loop is a property, not a measure: 1 is open. It is here so that the file can be used alone.
     let open = Some(f64::from(u8::from(cell.loop_kind == Loop::Open)));
-    let rows: [(&str, &str, Option<f64>); 41] = [
+    let rows: [(&str, &str, Option<f64>); 42] = [
         ("open_loop", "bool", open),
         ("topics", "count", whole(p.topics)),
         ("partitions", "count", whole(p.partitions)),
@@ -60,6 +60,7 @@ fn one_cell(tidy: &mut Tidy, cell: &Cell) {
         ("wire_bytes_per_s", "B/s", cell.wire_bytes_per_s),
         ("requests_per_s", "1/s", cell.requests_per_s),
         ("consumed_records_per_s", "1/s", cell.consumed_records_per_s),
+        ("catch_up_records_per_s", "1/s", cell.catch_up_records_per_s),
         ("offered_records_per_s", "1/s", cell.offered_records_per_s),
         ("achieved_ratio", "ratio", cell.achieved_ratio),
         ("headroom_ratio", "ratio", cell.headroom_ratio),

@@ -283,6 +283,9 @@ pub struct Cell {
     pub wire_bytes_per_s: Option<f64>,
     pub requests_per_s: Option<f64>,
     pub consumed_records_per_s: Option<f64>,
+    /// By groups that were held back and catch up, all together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catch_up_records_per_s: Option<f64>,
 
     pub offered_records_per_s: Option<f64>,
     pub achieved_ratio: Option<f64>,
@@ -446,6 +449,8 @@ pub struct Second {
     pub offered_records_per_s: Option<f64>,
     pub achieved_records_per_s: Option<f64>,
     pub consumed_records_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catch_up_records_per_s: Option<f64>,
     pub response_p50_ns: Option<u64>,
     pub response_p99_ns: Option<u64>,
     pub response_max_ns: Option<u64>,
@@ -469,7 +474,7 @@ pub const CORE_WAIT: &str = "core-wait";
 #[serde(default)]
 pub struct Mark {
     pub at_ns: u64,
-    /// `roll`, `flush`, `gc`, `pause`, `void`, `fault`, or [`CORE_WAIT`].
+    /// `roll`, `retention`, `evict`, `flush`, `gc`, `pause`, `void`, `fault`, or [`CORE_WAIT`].
     pub kind: String,
     pub text: Option<String>,
     /// Of what lasted.

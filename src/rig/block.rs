@@ -5,7 +5,7 @@
 //! begins and ends. A block is void for what came from outside, never for being slow.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::client::Client;
@@ -17,9 +17,11 @@ use super::page_cache;
 use super::plan::{CellSpec, Fault};
 use super::profile::Recording;
 use super::sampler::{self, Device, DeviceCounts, System, Usage};
+use super::segments::Segments;
 use super::subject::{Subject, SubjectError};
 use crate::load::{self, Ended, LoadError, Outcome, Phase, Progress};
 use crate::reactor::process::monotonic_ns;
+use crate::report::figures;
 use crate::report::run::{self, Block, Mark, Second};
 use crate::report::statistics;
 
@@ -42,6 +44,8 @@ pub struct Surroundings<'a> {
     /// The run's monotonic start: all times in `run.json` count from here.
     pub started_ns: u64,
     pub data_directory: PathBuf,
+    /// Where the subject keeps its partitions; None for one that somebody else looks after.
+    pub subject_directory: Option<PathBuf>,
     pub device: Device,
     /// Bytes of the growth probe; 0 for none.
     pub probe_bytes: u64,
@@ -210,7 +214,7 @@ pub fn run(
         generator_turn_ns_max: Some(outcome.generator.turn_ns_max),
         core_wait_ns: window.core_wait.others_ns,
         core_wait_ns_max: window.core_wait.others_ns_max,
-        series: series(&outcome, &samples, zero_ns),
+        series: series(&outcome, &samples, zero_ns, plan.consumers.held_groups > 0),
         marks: marks
             .into_iter()
             .map(|(at, kind, text)| mark(at, around.started_ns, kind, text))
@@ -403,6 +407,8 @@ fn watch(
     let marks = std::sync::Mutex::new(Vec::new());
     let (over, window_over) =
         (std::sync::atomic::AtomicBool::new(false), std::sync::atomic::AtomicBool::new(false));
+    let directory = around.subject_directory.as_deref();
+    let mut segments = directory.filter(|_| cell.rolls()).map(|directory| Segments::of(directory, plan));
     let mut threads = Some(core_wait::Watch::new(&pids));
     let mut core_wait = CoreWait::default();
     let outcome = std::thread::scope(|scope| {
@@ -427,7 +433,13 @@ fn watch(
                             window_over.store(true, std::sync::atomic::Ordering::Relaxed);
                         }
                         Phase::Audit => audit = Some(Reading::take(&pids, &around.device)),
-                        Phase::Prepare | Phase::Warmup => {}
+                        Phase::Warmup => {
+                            if let Some(directory) = directory.filter(|_| cell.evict) {
+                                let (marks, over) = (&marks, &over);
+                                scope.spawn(move || evict(directory, plan.warmup, marks, over));
+                            }
+                        }
+                        Phase::Prepare => {}
                     }
                 }
                 Progress::Second(second) => {
@@ -441,6 +453,13 @@ fn watch(
                     last = now;
                     if second.phase == Phase::Measure {
                         rss_bytes_max = rss_bytes_max.max(sample.rss_bytes);
+                    }
+                    if let Some(segments) = &mut segments
+                        && let Ok(mut marks) = marks.lock()
+                    {
+                        marks.extend(
+                            segments.changes().into_iter().map(|(kind, text)| (monotonic_ns(), kind, text)),
+                        );
                     }
                     around.live.second(&status(&second, &sample));
                     samples.push((second.start_ns, sample));
@@ -458,6 +477,37 @@ fn watch(
     let audit = audit.map(|before| (before, Reading::take(&pids, &around.device)));
     let marks = marks.into_inner().expect("the fault thread does not panic while it holds the list");
     Ok(Watched { outcome, start, end, audit, samples, rss_bytes_max, marks, core_wait })
+}
+
+/// Lets the page cache go of all that the subject has written, shortly before the warm-up ends, so that what is read again
+/// comes from the disk.
+fn evict(
+    directory: &Path,
+    warmup: Duration,
+    marks: &std::sync::Mutex<Vec<(u64, &'static str, String)>>,
+    over: &std::sync::atomic::AtomicBool,
+) {
+    /// Long enough for files of some GB whose dirty part is small.
+    const BEFORE: Duration = Duration::from_millis(700);
+    let until = std::time::Instant::now() + warmup.saturating_sub(BEFORE);
+    while std::time::Instant::now() < until {
+        if over.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let text = match page_cache::evict(directory) {
+        Ok(page_cache::Evicted { bytes, left: Some(left) }) => {
+            format!("{} of {} are left in memory", figures::bytes(left as f64), figures::bytes(bytes as f64))
+        }
+        Ok(page_cache::Evicted { bytes, left: None }) => {
+            format!("{} let go of, not proved: this kernel does not say", figures::bytes(bytes as f64))
+        }
+        Err(error) => format!("could not be let go of: {error}"),
+    };
+    if let Ok(mut marks) = marks.lock() {
+        marks.push((monotonic_ns(), "evict", text));
+    }
 }
 
 /// Pauses the subject at its time, on a thread of its own: the generator must not notice in any other way.
@@ -597,7 +647,7 @@ fn status(second: &load::Second, sample: &SecondSample) -> Status {
     }
 }
 
-fn series(outcome: &Outcome, samples: &[(u64, SecondSample)], zero_ns: u64) -> Vec<Second> {
+fn series(outcome: &Outcome, samples: &[(u64, SecondSample)], zero_ns: u64, catches_up: bool) -> Vec<Second> {
     let seconds = outcome.series.iter().map(|second| {
         let sample = samples.iter().find(|(start, _)| *start == second.start_ns).map(|(_, sample)| sample);
         let ns = second.duration_ns.max(1) as f64;
@@ -623,6 +673,7 @@ fn series(outcome: &Outcome, samples: &[(u64, SecondSample)], zero_ns: u64) -> V
             offered_records_per_s: rate(second.offered_records),
             achieved_records_per_s: rate(second.acked_records),
             consumed_records_per_s: rate(second.consumed_records),
+            catch_up_records_per_s: catches_up.then(|| rate(second.catch_up_records)).flatten(),
             response_p50_ns: some.then(|| second.produce.value_at_quantile(0.5)),
             response_p99_ns: some.then(|| second.produce.value_at_quantile(0.99)),
             response_max_ns: some.then(|| second.produce.max()),

@@ -58,7 +58,7 @@ pub struct BenchArgs {
 
 #[derive(Subcommand, Debug)]
 enum BenchCommand {
-    /// Run one workload: a YAML file, or @NAME from the library (@bench, @partitions, @stall)
+    /// Run one workload: a YAML file, or @NAME from the library (an unknown name lists it)
     Run {
         /// WORKLOAD.yaml or @NAME
         workload: String,
@@ -576,7 +576,10 @@ fn prepare(
     let (workload, mut cells) =
         scenario::cells(&root, &axes, &name, options.seed, &source.folder).map_err(fault)?;
     let stored = source.stored(&workload.name);
-    let settings = options.settings(kind, vec![stored.clone()], workload.durability)?;
+    let mut settings = options.settings(kind, vec![stored.clone()], workload.durability)?;
+    // What the command line says stands behind, where it counts.
+    let own = workload.broker.iter().map(|(key, value)| format!("{}={value}", key.text));
+    settings.overrides = own.chain(settings.overrides).collect();
     let slo = options.slo()?;
     let io = options.io()?;
     for cell in &mut cells {

@@ -148,7 +148,7 @@ fn place(node: &mut Node, parts: &[&str], value: Node, path: &str, settings: boo
                 entries.push((Key { line: 0, text: key.clone() }, empty));
                 entries.len() - 1
             });
-            let settings = matches!(key.as_str(), "props" | "config" | "sweep");
+            let settings = matches!(key.as_str(), "broker" | "props" | "config" | "sweep");
             place(&mut entries[at].1, &parts[length..], value, path, settings)
         }
         Value::List(items) => {

@@ -31,6 +31,7 @@ mod plan;
 mod profile;
 mod sampler;
 mod scenario;
+mod segments;
 mod self_tests;
 mod session;
 mod stock_client;

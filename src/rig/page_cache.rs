@@ -142,6 +142,37 @@ pub fn warm_up(directory: &Path, bytes: u64) -> io::Result<Moved> {
     window_write(&scratch, 1 << 20, Bound { bytes, time: Duration::from_secs(5) })
 }
 
+/// What letting go of a directory's pages left.
+pub struct Evicted {
+    /// In all its files.
+    pub bytes: u64,
+    /// In memory afterwards; None where the kernel cannot tell (before 6.5).
+    pub left: Option<u64>,
+}
+
+/// Writes out and lets go of every page of the files below `directory`. A file that goes away meanwhile is passed over.
+pub fn evict(directory: &Path) -> io::Result<Evicted> {
+    let mut evicted = Evicted { bytes: 0, left: Some(0) };
+    for entry in OsDisk.list(directory)? {
+        let path = directory.join(&entry.name);
+        if entry.is_directory {
+            let inner = evict(&path)?;
+            evicted.bytes += inner.bytes;
+            evicted.left = evicted.left.zip(inner.left).map(|(sum, left)| sum + left);
+            continue;
+        }
+        let Ok(file) = OsDisk.open(&path, OpenMode::Read) else { continue };
+        let length = OsDisk.length(&file)?;
+        OsDisk.start_write_out(&file, 0, length)?;
+        OsDisk.wait_write_out(&file, 0, length)?;
+        OsDisk.drop_pages(&file, 0, length)?;
+        let left = OsDisk.residency(&file, 0, length)?;
+        evicted.bytes += length;
+        evicted.left = evicted.left.zip(left).map(|(sum, left)| sum + left.cached);
+    }
+    Ok(evicted)
+}
+
 /// Memory as it is, with a growth probe of `probe_bytes` if that is not 0.
 pub fn state(directory: &Path, probe_bytes: u64) -> CacheState {
     let memory = Meminfo::read();

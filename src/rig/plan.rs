@@ -24,6 +24,8 @@ pub struct CellSpec {
     pub durability: String,
     pub faults: Vec<Fault>,
     pub slo: Vec<Slo>,
+    /// Shortly before the window everything that was written is let go of by the page cache.
+    pub evict: bool,
     /// Topics that only lie there: how many, with how many partitions.
     pub idle_topics: Vec<(String, u32)>,
     pub workload_sha256: Option<String>,
@@ -95,6 +97,11 @@ impl CellSpec {
         if self.load.producers.arrivals.is_closed() { Loop::Closed } else { Loop::Open }
     }
 
+    /// Whether segments are what this cell is about: then their beginnings and ends are marked.
+    pub fn rolls(&self) -> bool {
+        self.load.topic.config.iter().any(|(key, _)| key == "segment.bytes")
+    }
+
     /// The rate the schedule asks for, averaged over the window.
     pub fn offered_records_per_s(&self) -> Option<f64> {
         use load::Arrivals;
@@ -116,6 +123,7 @@ impl CellSpec {
         (roof.load.warmup, roof.load.duration) = (windows.null_warmup, windows.null);
         roof.load.until_steady = false;
         roof.load.producers.arrivals = load::Arrivals::Closed;
+        roof.evict = false;
         roof.faults.clear();
         roof.slo.clear();
         if variant.starts_with("discard") {

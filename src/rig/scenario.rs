@@ -19,6 +19,14 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("bench", include_str!("workloads/bench.yaml")),
     ("partitions", include_str!("workloads/partitions.yaml")),
     ("stall", include_str!("workloads/stall.yaml")),
+    ("writeback", include_str!("workloads/writeback.yaml")),
+    ("roll", include_str!("workloads/roll.yaml")),
+    ("retention", include_str!("workloads/retention.yaml")),
+    ("sync", include_str!("workloads/sync.yaml")),
+    ("many-producers", include_str!("workloads/many-producers.yaml")),
+    ("small-batches", include_str!("workloads/small-batches.yaml")),
+    ("idle", include_str!("workloads/idle.yaml")),
+    ("tail+history", include_str!("workloads/tail-and-history.yaml")),
 ];
 
 /// Every combination of the axes' values, as overrides, the first axis slowest.
@@ -69,7 +77,12 @@ pub fn cells(
             names.push(format!("{last}-{}", written.replace([':', '/', ' ', '.'], "-")));
             let has_field = ["partitions", "bytes", "batch_records", "batches_per_request", "in_flight"]
                 .contains(&last.as_str());
-            if !has_field {
+            // The field is that of the busy topic.
+            let is_idle = base
+                .topics
+                .iter()
+                .any(|topic| topic.idle && path == format!("topics.{}.partitions", topic.name));
+            if !has_field || is_idle {
                 more.push((path.clone(), written));
             }
             document::set(&mut root, &path, value)?;
@@ -142,6 +155,7 @@ impl Workload {
             return later(self.records.stamp.line, "stamp: record", 2);
         }
         let (warmup, until_steady, duration) = self.windows()?;
+        let evict = self.phases.iter().any(|phase| phase.end == PhaseEnd::Action);
         let producers = self.load_producers(record_bytes, folder)?;
         let consumers = self.load_consumers()?;
         let mut faults = Vec::new();
@@ -190,6 +204,7 @@ impl Workload {
             durability: self.durability.to_string(),
             faults,
             slo: self.slo.clone(),
+            evict,
             idle_topics: idle.map(|topic| (topic.name.clone(), topic.partitions)).collect(),
             workload_sha256: None,
             blocks: self.blocks,
@@ -209,6 +224,9 @@ impl Workload {
                 return later(key.line, &format!("{} in a phase", key.text), 3);
             }
             let measure = if marked { phase.measure } else { index == last };
+            if let Some(resume) = phase.resume.as_ref().filter(|_| !measure) {
+                return later(resume.line, "resume outside the measured phase", 3);
+            }
             let time = match &phase.end {
                 PhaseEnd::After(time) => *time,
                 PhaseEnd::Steady if !measure => {
@@ -217,7 +235,13 @@ impl Workload {
                 }
                 PhaseEnd::Steady => return fault(phase.line, "a measured phase needs a duration"),
                 PhaseEnd::Condition(text) => return later(phase.line, &format!("until: {text}"), 3),
-                PhaseEnd::Action => return later(phase.line, "action", 3),
+                PhaseEnd::Action if measure || measured.is_some() || until_steady => {
+                    return fault(
+                        phase.line,
+                        "evict stands between a warm-up of known length and the measured phase",
+                    );
+                }
+                PhaseEnd::Action => continue,
             };
             let place = if measure { &mut measured } else { &mut warmup };
             if place.replace(time).is_some() || (!measure && measured.is_some()) {
@@ -307,7 +331,9 @@ impl Workload {
         let mut groups: Vec<&str> = Vec::new();
         for role in &self.consumers {
             if role.start.value == "paused" {
-                return later(role.start.line, "start: paused", 3);
+                consumers.held_groups += 1;
+            } else if consumers.held_groups > 0 {
+                return fault(role.line, "consumers that start paused stand behind those that run");
             }
             if role.rate.value != Rate::Max {
                 return later(role.rate.line, "a rate limit on a consumer", 3);
@@ -341,6 +367,20 @@ impl Workload {
             }
         }
         consumers.groups = groups.len() as u32;
+        let resumed = self.phases.iter().find_map(|phase| phase.resume.as_ref());
+        if let Some(resume) = resumed {
+            let paused = self.consumers.iter().filter(|role| role.start.value == "paused");
+            let names: Vec<&str> = paused.map(|role| role.name.as_str()).collect();
+            if names != [resume.value.as_str()] {
+                let known = if names.is_empty() { "nobody does".to_owned() } else { names.join(", ") };
+                return fault(
+                    resume.line,
+                    format!("resume: {}: one consumer that starts paused is needed; {known}", resume.value),
+                );
+            }
+        }
+        // Who is not called reads at the end: every group sees everything.
+        consumers.held_until = if resumed.is_some() { load::Phase::Measure } else { load::Phase::Drain };
         Ok(consumers)
     }
 }

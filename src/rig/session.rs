@@ -235,6 +235,7 @@ impl<'a> Session<'a> {
         let mut around = Surroundings {
             started_ns: self.started_ns,
             data_directory: self.data_directory.clone(),
+            subject_directory: subject.directory().map(std::path::Path::to_owned),
             device: self.device.clone(),
             probe_bytes: if self.settings.short { 8 << 20 } else { 64 << 20 },
             warm_up_bytes: if self.settings.short { 64 << 20 } else { page_cache::WARM_UP_BYTES },

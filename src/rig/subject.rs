@@ -233,6 +233,11 @@ impl Subject {
         &self.recipe.name
     }
 
+    /// Where it keeps its data; None for a subject that somebody else looks after.
+    pub fn directory(&self) -> Option<&Path> {
+        (!matches!(self.recipe.kind, Kind::Address(_))).then_some(self.recipe.data_directory.as_path())
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -32,6 +32,8 @@ pub struct Workload {
     pub verify: load::VerifyMode,
     pub sweep: Sweep,
     pub blocks: u64,
+    /// Settings of the broker under test, for what no topic can set.
+    pub broker: Vec<(Key, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +110,9 @@ pub struct Phase {
     pub name: String,
     pub end: PhaseEnd,
     pub limit: Option<Duration>,
-    /// `action`, `resume`, `rate`: what this form of the rig cannot do inside a phase.
+    /// The consumer that begins to read with this phase, if any.
+    pub resume: Option<Located<String>>,
+    /// `rate`: what this form of the rig cannot do inside a phase.
     pub more: Vec<Key>,
     pub measure: bool,
 }
@@ -147,6 +151,7 @@ const TOP: &[&str] = &[
     "verify",
     "sweep",
     "repeat",
+    "broker",
     "include",
 ];
 const PRODUCER_PROPS: &[&str] = &[
@@ -263,6 +268,7 @@ pub fn read(root: Node) -> Result<Workload, Fault> {
         slo: each("slo")?.iter().map(slo).collect::<Result<_, _>>()?,
         verify: top.or("verify", load::VerifyMode::Full, verify)?,
         sweep: top.or("sweep", Sweep::default(), sweep)?,
+        broker: top.or("broker", Vec::new(), |node| properties(node, None))?,
         blocks: repeat
             .map_or(Ok(1), |fields| fields.or("pairs", 1, |node| whole(node, COUNT_UNITS, 1..=10_000)))?,
     })
@@ -462,7 +468,7 @@ fn phase(node: &Node) -> Result<Phase, Fault> {
         .entries
         .iter()
         .map(|(key, _)| key)
-        .filter(|key| matches!(key.text.as_str(), "action" | "resume" | "rate"))
+        .filter(|key| matches!(key.text.as_str(), "rate"))
         .cloned()
         .collect();
     Ok(Phase {
@@ -470,9 +476,23 @@ fn phase(node: &Node) -> Result<Phase, Fault> {
         name: fields.or("name", "phase".to_owned(), text)?,
         end,
         limit: fields.get("limit").map(duration).transpose()?,
+        resume: fields.get("resume").map(resumed).transpose()?.flatten(),
         more,
         measure: fields.or("measure", false, flag)?,
     })
+}
+
+/// One name, alone or in a list; `none` is nobody, for a sweep that compares.
+fn resumed(node: &Node) -> Result<Option<Located<String>>, Fault> {
+    let value = match &node.value {
+        Value::List(items) => match &items[..] {
+            [] => return Ok(None),
+            [one] => text(one)?,
+            [_, second, ..] => return fault(second.line, "one consumer begins with a phase, not several"),
+        },
+        Value::Scalar(_) | Value::Map(_) => text(node)?,
+    };
+    Ok((value != "none").then_some(Located { line: node.line, value }))
 }
 
 fn injected(node: &Node) -> Result<Located<plan::Fault>, Fault> {

@@ -257,6 +257,7 @@ fn measure(
             offered_records_per_s: (open && phase != "drain").then_some(records_per_s),
             achieved_records_per_s: Some((n * BATCH) as f64),
             consumed_records_per_s: Some((n * BATCH) as f64 * (0.997 + 0.006 * random.unit())),
+            catch_up_records_per_s: None,
             response_p50_ns: any.then(|| hdr[0].value_at_quantile(0.5)),
             response_p99_ns: any.then(|| hdr[0].value_at_quantile(0.99)),
             response_max_ns: any.then(|| hdr[0].max()),

@@ -376,3 +376,131 @@ fn an_interrupt_keeps_the_folder_marks_it_and_leaves_no_child_behind() {
     let stat = std::fs::read_to_string(format!("/proc/{subject}/stat")).unwrap_or_default();
     assert!(!stat.contains("(ringdaw)"), "the subject is still there: {stat}");
 }
+
+/// A workload of the library in its shortest form, with whatever makes it shorter still.
+fn short_run(bench: &Bench, name: &str, more: &[&str]) -> Finished {
+    let mut arguments = vec!["run", name, "--null", "none", "--quick"];
+    for (option, value) in [("--warmup", "500ms"), ("--duration", "1500ms")] {
+        if !more.contains(&option) {
+            arguments.extend([option, value]);
+        }
+    }
+    let done = bench.run(&[&arguments, more].concat());
+    done.expect(0);
+    let verification = &done.run()["verification"];
+    assert_eq!(verification["acked"], verification["read"], "{name}: {verification}");
+    assert!(verification["acked"].as_u64().is_some_and(|acked| acked > 0), "{name}: {verification}");
+    done
+}
+
+/// One parameter of each point of the sweep, rising.
+fn points(done: &Finished, parameter: &str) -> Vec<u64> {
+    let cells = done.run()["cells"].as_array().expect("cells");
+    let of_sweep = cells.iter().filter(|cell| cell["role"] == "sweep");
+    let mut found: Vec<u64> = of_sweep.filter_map(|cell| cell["parameters"][parameter].as_u64()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn marks(done: &Finished, kind: &str) -> Vec<String> {
+    let blocks = done.run()["blocks"].as_array().expect("blocks");
+    let marks = blocks.iter().flat_map(|block| block["marks"].as_array().cloned().unwrap_or_default());
+    let of_kind = marks.filter(|mark| mark["kind"] == kind);
+    of_kind.map(|mark| mark["text"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn rolls_and_removed_segments_stand_as_marks_beside_the_latency() {
+    let _turn = beside_others();
+    let small = "topics.rolled.config={segment.bytes: 1Mi}";
+    let done = short_run(&Bench::new(), "@roll", &["--set", small, "--rate", "10k/s"]);
+    let rolls = marks(&done, "roll");
+    assert!(
+        !rolls.is_empty() && rolls.iter().all(|text| text.contains("began within the second")),
+        "{rolls:?}"
+    );
+    assert!(marks(&done, "retention").is_empty(), "nothing is too old here");
+    let small =
+        "topics.kept-short.config={segment.bytes: 1Mi, retention.bytes: 1Mi, file.delete.delay.ms: 0}";
+    let bench = Bench::new();
+    let done = short_run(&bench, "@retention", &["--set", small, "--rate", "10k/s", "--duration", "4s"]);
+    assert!(!marks(&done, "retention").is_empty(), "{}", done.said());
+    let page = std::fs::read_to_string(done.folder().join("report.html")).expect("a page");
+    assert!(page.contains("removed within the second"), "the page says what happened");
+}
+
+#[test]
+fn dirty_memory_is_followed_second_by_second_while_it_fills() {
+    let _turn = beside_others();
+    let bench = Bench::new();
+    let done = short_run(&bench, "@writeback", &["--rate", "20k/s"]);
+    let series = done.run()["blocks"][0]["series"].as_array().expect("seconds");
+    assert!(series.iter().all(|second| second["dirty_bytes"].is_u64()), "{series:?}");
+    let page = std::fs::read_to_string(done.folder().join("report.html")).expect("a page");
+    assert!(page.contains("dirty, MiB"), "the strip of dirty memory is drawn");
+}
+
+#[test]
+fn each_workload_of_the_library_varies_what_it_is_about() {
+    let _turn = beside_others();
+    let ends = |axis: &str, values: &str| format!("sweep={{{axis}: [{values}], order: listed}}");
+    let producers = ends("producers.steady.count", "1, 100");
+    let done = short_run(
+        &Bench::new(),
+        "@many-producers",
+        &["--duration", "1s", "--rate", "4k/s", "--set", &producers],
+    );
+    assert_eq!(points(&done, "producers"), [1, 100]);
+    let batches = ends("producers.steady.batch_records", "1, 64");
+    let done = short_run(
+        &Bench::new(),
+        "@small-batches",
+        &["--duration", "1s", "--set", &batches, "--bytes", "4MiB"],
+    );
+    assert_eq!((points(&done, "batch_records"), points(&done, "producers")), (vec![1, 64], vec![200]));
+    assert_eq!(points(&done, "record_bytes"), [100]);
+    let idle = ends("topics.idle.partitions", "1, 500");
+    let done = short_run(&Bench::new(), "@idle", &["--duration", "1s", "--rate", "4k/s", "--set", &idle]);
+    let cells = done.run()["cells"].as_array().expect("cells");
+    assert!(cells.iter().all(|cell| cell["rss_bytes"].is_u64() && cell["parameters"]["topics"] == 2));
+    let idle: Vec<&Value> =
+        cells.iter().map(|cell| &cell["parameters"]["more"]["topics.idle.partitions"]).collect();
+    assert_eq!(idle, ["1", "500"]);
+}
+
+#[test]
+fn the_class_sync_runs_at_few_and_many_partitions_and_is_verified_or_said_not_to_be() {
+    let _turn = beside_others();
+    let ends = "sweep={topics.flushed.partitions: [1, 200], order: listed}";
+    let done = short_run(&Bench::new(), "@sync", &["--duration", "1s", "--set", ends]);
+    assert_eq!(points(&done, "partitions"), [1, 200]);
+    let durability = &done.run()["subjects"][0]["durability"];
+    assert_eq!(durability["class"], "sync");
+    let flags = done.run()["validity_flags"].to_string();
+    assert!(
+        durability["verified"] == true || flags.contains("declared, not verified"),
+        "{durability} {flags}"
+    );
+}
+
+#[test]
+fn history_is_read_from_a_cold_disk_beside_the_tail_and_stands_in_no_latency() {
+    let _turn = beside_others();
+    let done = short_run(&Bench::new(), "@tail+history", &["--warmup", "2s", "--rate", "10k/s"]);
+    let cells = done.run()["cells"].as_array().expect("cells");
+    let [alone, beside] = &cells[..] else { panic!("two cells\n{}", done.said()) };
+    // Who is not called reads after the window, so that every group sees everything.
+    assert_eq!(alone["catch_up_records_per_s"], 0.0, "{alone}");
+    let rate = |cell: &Value, name: &str| cell[name].as_f64().unwrap_or_default();
+    assert!(rate(beside, "catch_up_records_per_s") > 0.0, "{beside}");
+    for cell in [alone, beside] {
+        // Two seconds of history lie there: a latency that had it would say so. Requests are counted, of one group.
+        let (produced, read) = (&cell["produce_response_ns"]["count"], &cell["e2e_response_ns"]["count"]);
+        assert_eq!(produced, read, "{cell}");
+    }
+    let evicted = marks(&done, "evict");
+    assert_eq!(evicted.len(), 2, "each cell begins cold: {evicted:?}");
+    let proved = |text: &String| text.contains("are left in memory") || text.contains("not proved");
+    assert!(evicted.iter().all(proved), "{evicted:?}");
+}

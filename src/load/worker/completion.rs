@@ -201,7 +201,16 @@ impl Worker<'_> {
             self.total.fetches_empty += empty;
             self.total.fetch_wire_bytes += bytes;
         }
+        let catches_up = self.catches_up(index);
         for sample in std::mem::take(&mut self.samples).drain(..) {
+            if catches_up {
+                // How old it was when it was read says how long it lay there, nothing of the broker.
+                self.part.catch_up += u64::from(sample.records);
+                if self.phase == Phase::Measure {
+                    self.total.catch_up_records += u64::from(sample.records);
+                }
+                continue;
+            }
             self.part.consumed += u64::from(sample.records);
             if self.phase == Phase::Measure {
                 self.total.consumed_records += u64::from(sample.records);

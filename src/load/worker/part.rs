@@ -30,6 +30,7 @@ pub struct Part {
     pub sent_records: u64,
     pub acked_records: u64,
     pub consumed_records: u64,
+    pub catch_up_records: u64,
     pub errors: u64,
     pub in_flight: u64,
     /// Requests written since the start, of the first loop's connections to the last.
@@ -51,8 +52,9 @@ pub struct Total {
     pub acked_requests: u64,
     pub acked_batches: u64,
     pub produce_wire_bytes: u64,
-    /// By all groups together.
+    /// By all groups that follow together.
     pub consumed_records: u64,
+    pub catch_up_records: u64,
     pub fetch_wire_bytes: u64,
     pub fetches: u64,
     pub fetches_empty: u64,
@@ -81,6 +83,7 @@ impl Total {
             acked_batches: 0,
             produce_wire_bytes: 0,
             consumed_records: 0,
+            catch_up_records: 0,
             fetch_wire_bytes: 0,
             fetches: 0,
             fetches_empty: 0,
@@ -101,6 +104,7 @@ pub struct PartSums {
     pub sent: u64,
     pub acked: u64,
     pub consumed: u64,
+    pub catch_up: u64,
     pub errors: u64,
     pub produce: Histogram,
     pub e2e: Histogram,
@@ -114,6 +118,7 @@ impl PartSums {
             sent: 0,
             acked: 0,
             consumed: 0,
+            catch_up: 0,
             errors: 0,
             produce: histogram(),
             e2e: histogram(),

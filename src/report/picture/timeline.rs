@@ -32,6 +32,7 @@ const STRIPS: [Strip; 5] = [
         lines: &[
             ("offered", "ln thin dash", |s| s.offered_records_per_s),
             ("read", "l2 thin", |s| s.consumed_records_per_s),
+            ("catch-up", "l3 thin", |s| s.catch_up_records_per_s),
             ("achieved", "l0", |s| s.achieved_records_per_s),
         ],
         label: si,

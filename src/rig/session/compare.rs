@@ -259,6 +259,7 @@ impl Session<'_> {
         let mut around = Surroundings {
             started_ns: self.started_ns,
             data_directory: self.data_directory.clone(),
+            subject_directory: subject.directory().map(std::path::Path::to_owned),
             device: self.device.clone(),
             probe_bytes: if short { 8 << 20 } else { 256 << 20 },
             warm_up_bytes: if short { 64 << 20 } else { page_cache::WARM_UP_BYTES },
