@@ -1,4 +1,4 @@
-//! The last result of the rig's tests of itself, which live in `tests/rig.rs` and write it down as they end.
+//! The last result of the rig's tests of itself, which live in `tests/rig` and write it down as they end.
 //!
 //! In: a file beside the build: name of each test, whether it passed, when. Out: a line for the page's footer. A rig that
 //! is installed elsewhere has no such file, and its pages say so.

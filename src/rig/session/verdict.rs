@@ -85,7 +85,7 @@ impl Session<'_> {
     pub(super) fn verdicts(&mut self) {
         if self.self_tests_failed() {
             let verdict =
-                "NOT VALID: the rig fails its own self-tests (tests/rig.rs); nothing here is to be published";
+                "NOT VALID: the rig fails its own self-tests (tests/rig); nothing here is to be published";
             self.run.verdicts.insert(0, verdict.to_owned());
         }
         if self.unverified {
