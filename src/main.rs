@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use ringdaw::broker;
 use ringdaw::config::Config;
+use ringdaw::tools::admin::{self, AdminArgs};
 use ringdaw::tools::perf::{self, PerfArgs, Tool};
 
 /// A Kafka broker for Linux on io_uring, one pinned thread per core, and the rig that measures it.
@@ -27,6 +28,18 @@ enum Command {
     ConsoleConsumer(ringdaw::tools::console_consumer::ConsoleConsumerArgs),
     ConsoleProducer(ringdaw::tools::console_producer::ConsoleProducerArgs),
     ConsumerGroups(ringdaw::tools::consumer_groups::ConsumerGroupsArgs),
+    /// Offsets of partitions (the arguments of kafka-get-offsets.sh)
+    GetOffsets(AdminArgs),
+    /// Delete records before an offset (kafka-delete-records.sh)
+    DeleteRecords(AdminArgs),
+    /// Elect leaders of partitions (kafka-leader-election.sh)
+    LeaderElection(AdminArgs),
+    /// What lies in log directories (kafka-log-dirs.sh)
+    LogDirs(AdminArgs),
+    /// The id of a cluster (kafka-cluster.sh)
+    Cluster(AdminArgs),
+    /// The requests that brokers serve (kafka-broker-api-versions.sh)
+    BrokerApiVersions(AdminArgs),
     DumpLog(ringdaw::tools::dump_log::DumpLogArgs),
     Verify(ringdaw::tools::verify::VerifyArgs),
     Metadata(ringdaw::tools::metadata::MetadataArgs),
@@ -62,6 +75,12 @@ fn main() -> ExitCode {
         Command::ConsoleConsumer(arguments) => ringdaw::tools::console_consumer::run(arguments),
         Command::ConsoleProducer(arguments) => ringdaw::tools::console_producer::run(arguments),
         Command::ConsumerGroups(arguments) => ringdaw::tools::consumer_groups::run(arguments),
+        Command::GetOffsets(arguments) => admin::get_offsets::run(&arguments),
+        Command::DeleteRecords(arguments) => admin::delete_records::run(&arguments),
+        Command::LeaderElection(arguments) => admin::leader_election::run(&arguments),
+        Command::LogDirs(arguments) => admin::log_dirs::run(&arguments),
+        Command::Cluster(arguments) => admin::cluster::run(&arguments),
+        Command::BrokerApiVersions(arguments) => admin::broker_api_versions::run(&arguments),
         Command::DumpLog(arguments) => ringdaw::tools::dump_log::run(arguments),
         Command::Verify(arguments) => ringdaw::tools::verify::run(arguments),
         Command::Metadata(arguments) => {

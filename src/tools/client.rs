@@ -141,6 +141,11 @@ impl Connection {
         }
     }
 
+    /// What the broker says it serves, by key.
+    pub fn versions(&self) -> impl Iterator<Item = (i16, &RangeInclusive<i16>)> {
+        self.versions.iter().map(|(key, versions)| (*key, versions))
+    }
+
     /// The highest version of an API that both sides speak, if there is one.
     pub fn version<'a, Q: Request<'a>>(&self) -> Result<i16, ClientError> {
         let (ours, theirs) = (Q::VERSIONS, self.versions.get(&Q::KEY));

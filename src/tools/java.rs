@@ -44,6 +44,19 @@ pub fn exception(code: i16) -> String {
         Some(ErrorCode::UnknownTopicOrPartition) => {
             ("UnknownTopicOrPartitionException", "This server does not host this topic-partition.")
         }
+        Some(ErrorCode::OffsetOutOfRange) => (
+            "OffsetOutOfRangeException",
+            "The requested offset is not within the range of offsets maintained by the server.",
+        ),
+        Some(ErrorCode::PreferredLeaderNotAvailable) => {
+            ("PreferredLeaderNotAvailableException", "The preferred leader was not available.")
+        }
+        Some(ErrorCode::EligibleLeadersNotAvailable) => {
+            ("EligibleLeadersNotAvailableException", "Eligible topic partition leaders are not available.")
+        }
+        Some(ErrorCode::KafkaStorageError) => {
+            ("KafkaStorageException", "Disk error when trying to access log file on the disk.")
+        }
         Some(ErrorCode::RequestTimedOut) => ("TimeoutException", "The request timed out."),
         Some(ErrorCode::CoordinatorLoadInProgress) => (
             "CoordinatorLoadInProgressException",

@@ -4,6 +4,7 @@
 //! coordinators, what is asked again), `settings` (Kafka's keys for clients). What the tools say of wrong arguments is
 //! said here, in the words of Kafka's parser.
 
+pub mod admin;
 pub mod client;
 mod cluster;
 pub mod console_consumer;
@@ -71,11 +72,13 @@ pub(crate) fn kafkas_words(error: &clap::Error) -> String {
     };
     match error.kind() {
         ErrorKind::UnknownArgument => format!("{} is not a recognized option", option()),
-        ErrorKind::ValueValidation => {
+        ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() => {
+            format!("Option {} requires an argument", option())
+        }
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let value = context(ContextKind::InvalidValue);
             format!("Cannot parse argument '{value}' of option {}", option())
         }
-        ErrorKind::InvalidValue => format!("Option {} requires an argument", option()),
         _ => error.render().to_string().trim().to_owned(),
     }
 }

@@ -438,7 +438,7 @@ fn topic_infos(response: &MetadataResponse<'_>) -> Vec<TopicInfo> {
 /// The topics that --topic and --exclude-internal leave.
 fn wanted(all: Vec<TopicInfo>, options: &Options) -> Result<Vec<TopicInfo>, Failure> {
     let pattern = match options.topic.as_deref() {
-        Some(text) => Some(topic_pattern(text)?),
+        Some(text) => Some(topic_pattern(text).map_err(Failure::illegal)?),
         None => None,
     };
     let is_wanted = |topic: &TopicInfo| {
@@ -449,14 +449,14 @@ fn wanted(all: Vec<TopicInfo>, options: &Options) -> Result<Vec<TopicInfo>, Fail
 }
 
 /// Kafka's reading of --topic: commas mean "or", blanks and quotes around it nothing, and the whole name must match.
-fn topic_pattern(text: &str) -> Result<regex::Regex, Failure> {
+pub(super) fn topic_pattern(text: &str) -> Result<regex::Regex, String> {
     let quotes: &[char] = &['"', '\''];
     let text = text.trim().replace(',', "|").replace(' ', "");
     let text = text.trim_matches(quotes);
     regex::Regex::new(&format!("^(?:{text})$")).map_err(|error| {
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        Failure::illegal(format!("{text} is an invalid regex: {reason}"))
+        format!("{text} is an invalid regex: {reason}")
     })
 }
 
