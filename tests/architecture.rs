@@ -19,11 +19,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reactor", &["config", "metrics"]),
     // rules: values and the time in, actions out
     ("producer", &["wire"]),
+    ("quota", &[]),
     ("log", &["config", "metrics", "producer", "reactor", "wire"]),
     ("replication", &["log", "wire"]),
     ("transaction", &["producer", "wire"]),
     ("group", &["wire"]),
-    ("metadata", &["config", "reactor", "wire"]),
+    ("metadata", &["config", "quota", "reactor", "wire"]),
     ("controller", &["metadata"]),
     // threads: they own sockets, files and the metadata store, and drive the rules
     (
@@ -63,7 +64,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "network_thread",
-        &["api", "config", "control_thread", "io_thread", "log", "metadata", "metrics", "reactor", "wire"],
+        &[
+            "api",
+            "config",
+            "control_thread",
+            "io_thread",
+            "log",
+            "metadata",
+            "metrics",
+            "quota",
+            "reactor",
+            "wire",
+        ],
     ),
     (
         "broker",

@@ -2,7 +2,7 @@
 //! below `/config` (KIP-546).
 //!
 //! In: the state of the metadata, filters or changes. Out: entries with their values; or the settings to store for each entity.
-//! They are stored and described; nothing is limited by them yet.
+//! `producer_byte_rate` and `consumer_byte_rate` are in force at once (`quota`); the others are stored and described.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -62,6 +62,9 @@ pub struct PendingFetch {
     owners: Vec<Owner>,
     parts: Vec<FetchedPart>,
     collecting: bool,
+    of_replica: bool,
+    /// What the answer tells the client to wait.
+    pub throttle_time_ms: i32,
 }
 
 #[derive(Debug)]
@@ -166,11 +169,25 @@ pub fn start(
         owners: owners.iter().map(|id| Owner { id: *id, available: 0, answered: false }).collect(),
         parts: Vec::new(),
         collecting: false,
+        of_replica: replica >= 0,
+        throttle_time_ms: 0,
     };
     Ok(Started::Pending(pending, commands))
 }
 
 impl PendingFetch {
+    /// A follower asks: it is no client, and has limits of its own.
+    pub fn is_of_replica(&self) -> bool {
+        self.of_replica
+    }
+
+    /// About how long the answer is; its records, which are nearly all of it, to the byte.
+    pub fn response_bytes(&self) -> u64 {
+        const HEAD: u64 = 24;
+        const OF_PARTITION: u64 = 56;
+        HEAD + self.parts.iter().map(|part| OF_PARTITION + part.records.length() as u64).sum::<u64>()
+    }
+
     pub fn set(&self) -> FetchSetId {
         self.set
     }
@@ -266,6 +283,7 @@ impl PendingFetch {
         let same_topic =
             |a: &FetchedPart, b: &FetchedPart| set.entry(a.entry).topic == set.entry(b.entry).topic;
         let head = FetchResponseHead {
+            throttle_time_ms: self.throttle_time_ms,
             session_id,
             topic_count: self.parts.chunk_by(same_topic).count(),
             ..Default::default()

@@ -278,7 +278,7 @@ impl PendingProduce {
     }
 
     /// Appends the response, frame and all.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>, throttle_time_ms: i32) {
         let mut answers = self.answers.iter();
         let responses = self
             .topics
@@ -316,7 +316,7 @@ impl PendingProduce {
                     .collect(),
             })
             .collect();
-        let response = ProduceResponse { responses, ..Default::default() };
+        let response = ProduceResponse { responses, throttle_time_ms, ..Default::default() };
         put_response(out, self.version, self.correlation_id, &response);
     }
 }

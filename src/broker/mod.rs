@@ -391,6 +391,7 @@ fn first_image<S: Store>(config: &Config, store: &S, listeners: &[Bound]) -> Ima
         controller: (!S::SHARED).then_some(id),
         brokers: Arc::from(vec![broker]),
     })
+    .with_limits(publish::limits(state, config, None).map(Arc::new))
 }
 
 /// What clients are told when no host is set: the machine's name if it resolves, else the loopback address.

@@ -50,6 +50,10 @@ pub struct Config {
     pub num_partitions: i32,
     pub default_replication_factor: i32,
 
+    /// How many windows the rate of a client is measured over, and how long each is.
+    pub quota_window_num: u32,
+    pub quota_window_size_seconds: u32,
+
     /// Never empty, no directory twice.
     pub log_dirs: Vec<PathBuf>,
     pub log_retention_check_interval_ms: u64,
@@ -207,6 +211,8 @@ impl Config {
             delete_topic_enable: given.flag("delete.topic.enable"),
             num_partitions: whole_i32("num.partitions"),
             default_replication_factor: whole_i32("default.replication.factor"),
+            quota_window_num: count_u32("quota.window.num"),
+            quota_window_size_seconds: count_u32("quota.window.size.seconds"),
             log_dirs: together.log_dirs,
             log_retention_check_interval_ms: count("log.retention.check.interval.ms"),
             log_flush_scheduler_interval_ms: count("log.flush.scheduler.interval.ms"),

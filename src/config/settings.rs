@@ -452,8 +452,8 @@ pub const BROKER: &[Setting] = &[
     flag("zookeeper.ssl.ocsp.enable", "false").low().waits(Part::Security).says("Whether each certificate is asked after with its issuer."),
 
     // Quotas.
-    int("quota.window.num", "11").least(1).low().waits(Part::Quotas).says("How many windows a client's rate is measured over."),
-    int("quota.window.size.seconds", "1").least(1).low().waits(Part::Quotas).says("How long such a window is."),
+    int("quota.window.num", "11").least(1).low().says("How many windows a client's rate is measured over."),
+    int("quota.window.size.seconds", "1").least(1).low().says("How long such a window is."),
     int("replication.quota.window.num", "11").least(1).low().waits(Part::Quotas).says("How many windows the rate of copying is measured over."),
     int("replication.quota.window.size.seconds", "1").least(1).low().waits(Part::Quotas).says("How long such a window is."),
     int("alter.log.dirs.replication.quota.window.num", "11").least(1).low().waits(Part::Quotas).says("How many windows the rate of moving between directories is measured over."),

@@ -650,6 +650,13 @@ impl<S: Store> Control<S> {
     }
 
     async fn follow_settings(&mut self, changes: &[Change]) {
+        let of_clients = |change: &Change| matches!(change, Change::SettingsSet { path, .. } if path.starts_with("users/") || path.starts_with("clients/"));
+        if changes.iter().any(of_clients) {
+            let image = self.image.load();
+            let limits =
+                publish::limits(self.store.state(), &self.config, image.limits().map(|limits| &**limits));
+            self.image.store(Arc::new(image.with_limits(limits.map(Arc::new))));
+        }
         let of_brokers = |change: &Change| matches!(change, Change::SettingsSet { path, .. } if path.starts_with("brokers/"));
         let changed: Vec<Arc<Topic>> = if changes.iter().any(of_brokers) {
             self.follow_broker_settings();

@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use crate::config::{Config, Overrides, TopicConfig};
 use crate::ids::{BrokerId, Home, LeaderEpoch};
 use crate::metadata::topic_name;
+use crate::quota::Limits;
 use crate::wire::primitive::Uuid;
 
 /// The image in force: the control thread swaps it, everybody else loads it.
@@ -124,6 +125,8 @@ pub struct Image {
     partition_count: usize,
     /// `None`: as at the start.
     settings: Option<Arc<Config>>,
+    /// `None`: no client is limited.
+    limits: Option<Arc<Limits>>,
 }
 
 const SHARD_COUNT: usize = 256;
@@ -163,6 +166,7 @@ impl Image {
             topic_count: 0,
             partition_count: 0,
             settings: None,
+            limits: None,
         }
     }
 
@@ -174,6 +178,16 @@ impl Image {
     /// The broker's settings, if they have changed since it started.
     pub fn settings(&self) -> Option<&Arc<Config>> {
         self.settings.as_ref()
+    }
+
+    /// The image after the limits of clients have changed.
+    pub fn with_limits(&self, limits: Option<Arc<Limits>>) -> Image {
+        Image { limits, ..self.clone() }
+    }
+
+    /// What clients are limited to; `None` if none is.
+    pub fn limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.as_ref()
     }
 
     pub fn shared(self) -> SharedImage {

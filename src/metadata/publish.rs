@@ -11,7 +11,9 @@ use crate::ids::{BrokerId, Home, LeaderEpoch};
 use crate::metadata::fresh_id::told;
 use crate::metadata::image::{Partition, Topic};
 use crate::metadata::replicas::NewReplica;
+use crate::metadata::settings_path;
 use crate::metadata::state::{Placement, State, StoredTopic};
+use crate::quota::{Limits, Part, Rates, Windows};
 
 /// Resolves the settings of topics; those without overrides share one value.
 #[derive(Clone, Debug)]
@@ -37,6 +39,36 @@ impl TopicConfigs {
         }
         Arc::new(config)
     }
+}
+
+/// What clients are limited to, as the state has it.
+pub fn limits(state: &State, config: &Config, before: Option<&Limits>) -> Option<Limits> {
+    let windows = Windows {
+        count: config.quota_window_num,
+        length_ms: i64::from(config.quota_window_size_seconds) * 1000,
+    };
+    let part = |name: &str| match settings_path::unescape(name) {
+        Some(name) => Part::Named(name.into()),
+        None => Part::Default,
+    };
+    let entities = ["users/", "clients/"].into_iter().flat_map(|kind| state.settings_under(kind)).filter_map(
+        |(path, set)| {
+            let parts: Vec<&str> = path.split('/').collect();
+            let (user, client) = match parts.as_slice() {
+                ["users", user] => (Some(part(user)), None),
+                ["users", user, "clients", client] => (Some(part(user)), Some(part(client))),
+                ["clients", client] => (None, Some(part(client))),
+                _ => return None,
+            };
+            let rate = |key: &str| set.get(key)?.parse().ok().filter(|rate: &f64| *rate > 0.0);
+            Some((
+                user,
+                client,
+                Rates { producer: rate("producer_byte_rate"), consumer: rate("consumer_byte_rate") },
+            ))
+        },
+    );
+    Limits::new(windows, entities, before)
 }
 
 /// The replicas of these partitions of a topic that belong on this broker.

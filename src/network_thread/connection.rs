@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use crate::api::command::Piece;
 use crate::clock::Instant;
+use crate::network_thread::throttle::Limited;
 use crate::reactor::buffer::Recycler;
 use crate::reactor::{Lease, Socket};
 use crate::wire::frame::{self, FrameError};
@@ -72,6 +73,10 @@ pub struct Connection<S> {
     /// A send or a wait for room is with the engine.
     pub sending: bool,
     pub last_active: Instant,
+    /// What its client is limited to, while somebody is.
+    pub limited: Option<Box<Limited>>,
+    /// Its client has been too fast: until then no request is taken (contract 1.1).
+    pub muted_until: Option<Instant>,
     /// No more requests are taken; it ends when the last response has been sent.
     pub closing: bool,
 }
@@ -102,6 +107,8 @@ impl<S> Connection<S> {
             out: VecDeque::new(),
             sending: false,
             last_active: now,
+            limited: None,
+            muted_until: None,
             closing: false,
         }
     }

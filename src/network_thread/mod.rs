@@ -8,6 +8,8 @@
 //! one connection are in work together, so that what a producer has in flight is appended with one write. Their order is
 //! kept, because a connection's commands reach an owner in order, and so is that of the responses.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ use crate::ids::ReactorId;
 use crate::metadata::{Image, SharedImage};
 use crate::metrics::{ThreadMetrics, Timed};
 use crate::network_thread::connection::{Connection, Pending, Receiving, Response};
+use crate::quota::Direction;
 use crate::reactor::buffer::Recycler;
 use crate::reactor::{Completion, Done, Engine, Lease, Operation, Socket, Token};
 use crate::wire::convert::Converter;
@@ -34,8 +37,10 @@ use crate::wire::version::ApiKey;
 
 pub mod connection;
 mod quiet;
+pub mod throttle;
 
 use quiet::RateLimit;
+use throttle::Limited;
 
 /// Produce requests of one connection that may be in work together.
 const PRODUCE_IN_WORK_MAX: usize = 16;
@@ -98,6 +103,8 @@ pub struct NetworkLoop {
     copy_bytes_max: u32,
     /// Connections with something to send or to read, this turn.
     dirty: Vec<u32>,
+    /// Connections that are silent, by the end of it; with slot and generation.
+    muted: BinaryHeap<Reverse<(Instant, u32, u32)>>,
     commands: Vec<(ReactorId, Command)>,
     /// Reactors that take connections, this one first if it does.
     takers: Vec<ReactorId>,
@@ -151,6 +158,7 @@ impl NetworkLoop {
             converter: Converter::new(),
             recycler: Recycler::new(RECYCLED_BYTES_MAX),
             dirty: Vec::new(),
+            muted: BinaryHeap::new(),
             commands: Vec::new(),
             takers,
             next_taker: 0,
@@ -198,7 +206,8 @@ impl NetworkLoop {
     /// When `on_time` has something to do next.
     pub fn next_deadline(&self) -> Instant {
         let rest = self.listeners.iter().filter_map(|listener| listener.rest_until).min();
-        rest.map_or(self.next_idle_check, |rest| rest.min(self.next_idle_check))
+        let unmute = self.muted.peek().map(|Reverse((until, ..))| *until);
+        [rest, unmute].into_iter().flatten().fold(self.next_idle_check, Instant::min)
     }
 
     pub fn on_completion(&mut self, completion: Completion, now: Instant, engine: &mut dyn Engine) {
@@ -341,7 +350,7 @@ impl NetworkLoop {
         let connection = &self.connections[slot as usize];
         let requests = &connection.requests;
         // A client that does not read its answers gets no more of them.
-        if connection.out.len() > OUT_PIECES_MAX {
+        if connection.out.len() > OUT_PIECES_MAX || connection.muted_until.is_some() {
             return false;
         }
         let Some(last) = requests.back() else { return true };
@@ -368,7 +377,8 @@ impl NetworkLoop {
             generation: connection.generation,
             request: number,
         };
-        let pending = |state| Pending { number, received: now, bytes: 0, state, response: None };
+        let bytes = frame.len();
+        let pending = |state| Pending { number, received: now, bytes, state, response: None };
 
         // The header and the body borrow the frame; what outlives the request is copied or cut out of it.
         let mut reader = Reader::new(&frame);
@@ -387,6 +397,10 @@ impl NetworkLoop {
             format!("{} version {version}: {e}", key.api().name)
         };
         let image = self.image.load();
+        if matches!(key, ApiKey::Produce | ApiKey::Fetch) {
+            let known = connection.limited.take();
+            connection.limited = Limited::find(known, image.limits(), header.client_id, now);
+        }
         match key {
             ApiKey::Produce => {
                 let wall = || engine.wall();
@@ -404,11 +418,13 @@ impl NetworkLoop {
                 }
             }
             ApiKey::Fetch => {
+                let limit = connection.limited.as_ref().and_then(|limited| limited.fetch.as_ref());
+                let allowed = limit.map_or(u64::MAX, |limit| limit.bytes_max().max(1));
                 let context = fetch::Context {
                     reply_to,
                     now,
                     random: engine.random(),
-                    max_bytes: u64::from(self.config.fetch_max_bytes),
+                    max_bytes: u64::from(self.config.fetch_max_bytes).min(allowed),
                 };
                 match fetch::start(&header, &mut reader, image, &mut self.sessions, context).map_err(at)? {
                     fetch::Started::Pending(state, commands) => {
@@ -555,8 +571,8 @@ impl NetworkLoop {
         let connection = &mut self.connections[slot as usize];
         let Some(first) = connection.requests.front().map(|pending| pending.number) else { return };
         let Some(pending) = connection.requests.get_mut(number.wrapping_sub(first) as usize) else { return };
-        let received = pending.received;
-        let state = std::mem::replace(&mut pending.state, State::Done);
+        let (received, bytes) = (pending.received, pending.bytes);
+        let mut state = std::mem::replace(&mut pending.state, State::Done);
         let timed = match &state {
             State::Produce(_) => Some(Timed::Produce),
             State::Fetch(_) => Some(Timed::FetchConsumer),
@@ -565,6 +581,19 @@ impl NetworkLoop {
         if let Some(timed) = timed {
             self.metrics.times(timed).total.record(engine.now().since(received).as_nanos() as u64);
         }
+        let throttle_ms = match &mut state {
+            State::Produce(_) if connection.limited.is_some() => {
+                self.throttle(slot, Direction::Produce, bytes as u64, engine.now())
+            }
+            State::Fetch(state) if connection.limited.is_some() && !state.is_of_replica() => {
+                let throttle_ms = self.throttle(slot, Direction::Fetch, state.response_bytes(), engine.now());
+                state.throttle_time_ms = throttle_ms;
+                throttle_ms
+            }
+            State::Produce(_) | State::Fetch(_) => 0,
+            State::ListOffsets(_) | State::Groups(_) | State::Control | State::Done => 0,
+        };
+        let connection = &mut self.connections[slot as usize];
         let response = match state {
             State::Produce(state) => match state.without_answer() {
                 Some(Ok(())) => Response::Nothing,
@@ -574,7 +603,7 @@ impl NetworkLoop {
                 }
                 None => {
                     let mut out = Vec::with_capacity(128);
-                    state.encode(&mut out);
+                    state.encode(&mut out, throttle_ms);
                     Response::Pieces(vec![Piece::Bytes(out)])
                 }
             },
@@ -624,7 +653,7 @@ impl NetworkLoop {
                 }
                 continue;
             }
-            if connection.holds_bytes() {
+            if connection.holds_bytes() && connection.muted_until.is_none() {
                 let free = connection.requests.is_empty();
                 let produce = connection.requests.len() < PRODUCE_IN_WORK_MAX;
                 if free || produce {
@@ -652,7 +681,7 @@ impl NetworkLoop {
         if connection.receiving != Receiving::Nothing || connection.holds_bytes() || connection.closing {
             return;
         }
-        if connection.out.len() > OUT_PIECES_MAX {
+        if connection.out.len() > OUT_PIECES_MAX || connection.muted_until.is_some() {
             return;
         }
         // Muted while a request is in work; with produce requests in work more of them may come.
@@ -771,8 +800,9 @@ impl NetworkLoop {
         }
     }
 
-    /// Closes idle connections and lets resting listeners accept again.
+    /// Lets muted connections speak and resting listeners accept again, and closes idle connections.
     pub fn on_time(&mut self, now: Instant, engine: &mut dyn Engine) {
+        self.unmute(now);
         for number in 0..self.listeners.len() {
             let listener = &mut self.listeners[number];
             if listener.rest_until.is_some_and(|until| until <= now) {
@@ -791,7 +821,11 @@ impl NetworkLoop {
         let idle: Vec<u32> = self
             .connections
             .iter()
-            .filter(|(_, c)| c.requests.is_empty() && c.last_active.after_ms(idle_ms as i64) <= now)
+            .filter(|(_, c)| {
+                c.requests.is_empty()
+                    && c.muted_until.is_none()
+                    && c.last_active.after_ms(idle_ms as i64) <= now
+            })
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in idle {

@@ -14,6 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Client {
     stream: TcpStream,
     correlation: i32,
+    id: &'static str,
 }
 
 #[derive(Debug, PartialEq)]
@@ -32,22 +33,27 @@ pub struct Fetched {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Client::connect_as("test", address)
+    }
+
+    /// With a client id of its own.
+    pub fn connect_as(id: &'static str, address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, correlation: 0 })
+        Ok(Self { stream, correlation: 0, id })
     }
 
     /// Sends without waiting; answers come in the order of the requests.
     pub fn send(&mut self, key: i16, version: i16, body: &[u8]) -> io::Result<()> {
         self.correlation += 1;
         let mut frame = Vec::with_capacity(body.len() + 20);
-        frame.extend_from_slice(&(body.len() as i32 + 14).to_be_bytes());
+        frame.extend_from_slice(&((body.len() + 10 + self.id.len()) as i32).to_be_bytes());
         frame.extend_from_slice(&key.to_be_bytes());
         frame.extend_from_slice(&version.to_be_bytes());
         frame.extend_from_slice(&self.correlation.to_be_bytes());
-        put_string(&mut frame, "test");
+        put_string(&mut frame, self.id);
         frame.extend_from_slice(body);
         self.stream.write_all(&frame)
     }
