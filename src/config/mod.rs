@@ -15,9 +15,11 @@
 //! | `topic` | `TopicConfig`: overrides over the broker's values |
 //! | `nearest` | what an unknown key was meant to be |
 //! | `version` | Kafka's release numbers |
+//! | `inter_broker` | the request versions that brokers send each other at each of them |
 
 mod broker;
 mod describe;
+pub mod inter_broker;
 mod listener;
 mod live;
 mod load;
