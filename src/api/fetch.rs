@@ -129,8 +129,9 @@ pub fn start(
     let unresolved = set.unresolved().next().is_some();
     let max_wait = if unresolved || replica >= 0 { 0 } else { request.max_wait_ms };
     let deadline = context.now.after_ms(i64::from(max_wait));
-    let min_bytes = request.min_bytes.max(0) as u64;
     let max_bytes = (request.max_bytes.max(0) as u64).min(context.max_bytes);
+    // Not to wait for more than it may be given.
+    let min_bytes = (request.min_bytes.max(0) as u64).min(max_bytes);
     let mut changes: Vec<_> = changes.into_iter().map(Some).collect();
     owners.retain(|owner| session.is_some() || changes.iter().flatten().any(|change| change.owner == *owner));
     for owner in &owners {
