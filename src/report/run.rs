@@ -406,8 +406,8 @@ pub struct Block {
     pub steal_ratio: Option<f64>,
     pub cpu_pressure_ratio: Option<f64>,
     pub generator_turn_ns_max: Option<u64>,
-    /// Time in which working threads of the subject were ready to run and others had their cores, and the longest
-    /// single wait (`rig::core_wait`).
+    /// Time in which a working thread of the subject was ready to run and others had its core, of the thread that lost most;
+    /// and the longest single wait of any (`rig::core_wait`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub core_wait_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

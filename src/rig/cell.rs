@@ -209,7 +209,7 @@ impl Collected {
         );
         if let Some(requests) = explained {
             self.flags.push(format!(
-                "p99 of {:.1} ms is explained by others on the broker's core: they had it for {:.0} ms, at most {:.1} ms at a time; \
+                "core taken: p99 of {:.1} ms is explained by others on the broker's core, who had it for {:.0} ms, at most {:.1} ms at a time; \
                  without the {requests} requests that met it, p99 is at most {:.1} ms",
                 ms(p99),
                 ms(others),
