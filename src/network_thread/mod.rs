@@ -821,11 +821,7 @@ impl NetworkLoop {
         let idle: Vec<u32> = self
             .connections
             .iter()
-            .filter(|(_, c)| {
-                c.requests.is_empty()
-                    && c.muted_until.is_none()
-                    && c.last_active.after_ms(idle_ms as i64) <= now
-            })
+            .filter(|(_, c)| c.requests.is_empty() && c.last_active.after_ms(idle_ms as i64) <= now)
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in idle {

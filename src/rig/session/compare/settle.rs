@@ -170,8 +170,9 @@ impl Session<'_> {
                     side.name
                 )),
                 Kind::Ringdaw => out.push(format!(
-                    "{} checks the CRC of each batch and writes offset and time indexes. It has no authorizer, no \
-                     quotas, no replication and no cleaner yet.",
+                    "{} checks the CRC of each batch and writes offset and time indexes. It runs a log \
+                     cleaner with nothing to compact, has quotas built in and not in use, and has no authorizer and \
+                     no replication yet.",
                     side.name
                 )),
                 Kind::NullBroker(variant) => out.push(format!(
