@@ -24,7 +24,7 @@
 //! and `epoll`, behind one seam. The rig is separate: `rig`, `load`, `report`.
 //!
 //! **Who may use whom**: words (`ids`, `clock`, `checksum`, `random`) <- edges (`config`, `wire`, `reactor`, `metrics`) <- rules
-//! (`log`, `producer`, `quota`, `metadata`, `controller`) <- threads (`api`, `io_thread`, `network_thread`, `control_thread`) <- `broker` <- `main`.
+//! (`log`, `producer`, `quota`, `replication`, `metadata`, `controller`) <- threads (`api`, `io_thread`, `network_thread`, `control_thread`) <- `broker` <- `main`.
 //! `load` and `rig` use only edges: a rig must not know its subject. `tests/architecture.rs` holds the table.
 //!
 //! **Where this differs from the first design.** Receives are single-shot and take a pool buffer only when bytes are there,
@@ -51,6 +51,7 @@ pub mod producer;
 pub mod quota;
 pub mod random;
 pub mod reactor;
+pub mod replication;
 pub mod report;
 pub mod rig;
 pub mod sim;
