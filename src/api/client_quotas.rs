@@ -53,17 +53,15 @@ fn path(entity: &Entity) -> String {
 }
 
 fn entity(path: &str) -> Option<Entity> {
-    let name = |part: &str| settings_path::unescape(part);
-    let parts: Vec<&str> = path.split('/').collect();
-    Some(match parts.as_slice() {
-        ["users", user] => [(USER.to_owned(), name(user))].into(),
-        ["users", user, "clients", client] => {
-            [(USER.to_owned(), name(user)), (CLIENT.to_owned(), name(client))].into()
-        }
-        ["clients", client] => [(CLIENT.to_owned(), name(client))].into(),
-        ["ips", ip] => [(IP.to_owned(), name(ip))].into(),
-        _ => return None,
-    })
+    let parts = settings_path::entity(path)?.into_iter().map(|(kind, name)| {
+        let kind = match kind {
+            settings_path::Kind::User => USER,
+            settings_path::Kind::ClientId => CLIENT,
+            settings_path::Kind::Address => IP,
+        };
+        (kind.to_owned(), name)
+    });
+    Some(parts.collect())
 }
 
 /// What a filter asks of one part of an entity.

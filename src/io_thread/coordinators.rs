@@ -200,14 +200,10 @@ impl IoLoop {
 
     /// What the next read needs to know is in memory.
     pub(super) fn load_looked_up(&mut self, slot: u32, number: u32, engine: &mut dyn Engine) {
-        if self.loading(slot, number).is_some() {
+        let loading = self.coordinators.by_slot.get(&slot).and_then(|guest| guest.loading.as_ref());
+        if loading.is_some_and(|loading| loading.number == number) {
             self.load_on(slot, engine);
         }
-    }
-
-    fn loading(&mut self, slot: u32, number: u32) -> Option<&mut Loading> {
-        let loading = self.coordinators.by_slot.get_mut(&slot)?.loading.as_mut()?;
-        (loading.number == number).then_some(loading)
     }
 
     pub(super) fn on_load_read(
@@ -218,11 +214,8 @@ impl IoLoop {
         engine: &mut dyn Engine,
     ) {
         let (slot, number) = (key as u32, (key >> 32) as u32);
-        if self.loading(slot, number).is_none() {
-            return;
-        }
         let Some(guest) = self.coordinators.by_slot.get_mut(&slot) else { return };
-        let Some(loading) = &mut guest.loading else { return };
+        let Some(loading) = guest.loading.as_mut().filter(|loading| loading.number == number) else { return };
         let from = loading.next;
         let taken = match result {
             Ok(_) => guest.coordinator.load(bytes, from.0).map_err(|error| error.to_string()),

@@ -65,12 +65,12 @@ impl Log {
             }
             checked => checked?,
         };
-        let (from, bytes_before) = (self.end, self.bytes());
+        let from = self.end;
         match self.append_checked(disk, bytes, &checked, now, scratch) {
             Ok(()) => {
                 self.epochs.truncate_from_start(self.start);
                 Ok(Followed {
-                    bytes: (self.bytes() - bytes_before) as usize,
+                    bytes: checked.last().map_or(0, |last| last.end() as usize),
                     batches: checked.len(),
                     offsets: (self.end - from) as u64,
                 })

@@ -47,27 +47,17 @@ pub fn limits(state: &State, config: &Config, before: Option<&Limits>) -> Option
         count: config.quota_window_num,
         length_ms: i64::from(config.quota_window_size_seconds) * 1000,
     };
-    let part = |name: &str| match settings_path::unescape(name) {
-        Some(name) => Part::Named(name.into()),
-        None => Part::Default,
-    };
-    let entities = ["users/", "clients/"].into_iter().flat_map(|kind| state.settings_under(kind)).filter_map(
-        |(path, set)| {
-            let parts: Vec<&str> = path.split('/').collect();
-            let (user, client) = match parts.as_slice() {
-                ["users", user] => (Some(part(user)), None),
-                ["users", user, "clients", client] => (Some(part(user)), Some(part(client))),
-                ["clients", client] => (None, Some(part(client))),
-                _ => return None,
-            };
-            let rate = |key: &str| set.get(key)?.parse().ok().filter(|rate: &f64| *rate > 0.0);
-            Some((
-                user,
-                client,
-                Rates { producer: rate("producer_byte_rate"), consumer: rate("consumer_byte_rate") },
-            ))
-        },
-    );
+    let of_clients = ["users/", "clients/"].into_iter().flat_map(|kind| state.settings_under(kind));
+    let entities = of_clients.filter_map(|(path, set)| {
+        let parts = settings_path::entity(path)?;
+        let part = |wanted| {
+            let (_, name) = parts.iter().find(|(kind, _)| *kind == wanted)?;
+            Some(name.as_deref().map_or(Part::Default, |name| Part::Named(name.into())))
+        };
+        let rate = |key: &str| set.get(key)?.parse().ok().filter(|rate: &f64| *rate > 0.0);
+        let rates = Rates { producer: rate("producer_byte_rate"), consumer: rate("consumer_byte_rate") };
+        Some((part(settings_path::Kind::User), part(settings_path::Kind::ClientId), rates))
+    });
     Limits::new(windows, entities, before)
 }
 

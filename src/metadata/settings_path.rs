@@ -71,6 +71,27 @@ pub fn unescape(part: &str) -> Option<String> {
     Some(String::from_utf8(bytes).unwrap_or_else(|_| part.to_owned()))
 }
 
+/// What a part of an entity of clients names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    User,
+    ClientId,
+    Address,
+}
+
+/// The parts of the entity of clients whose settings are kept under `path`, each with its name; `None` is the default.
+pub fn entity(path: &str) -> Option<Vec<(Kind, Option<String>)>> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let parts = match parts.as_slice() {
+        ["users", user] => vec![(Kind::User, *user)],
+        ["users", user, "clients", client] => vec![(Kind::User, *user), (Kind::ClientId, *client)],
+        ["clients", client] => vec![(Kind::ClientId, *client)],
+        ["ips", ip] => vec![(Kind::Address, *ip)],
+        _ => return None,
+    };
+    Some(parts.into_iter().map(|(kind, name)| (kind, unescape(name))).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -581,18 +581,20 @@ impl NetworkLoop {
         if let Some(timed) = timed {
             self.metrics.times(timed).total.record(engine.now().since(received).as_nanos() as u64);
         }
-        let throttle_ms = match &mut state {
-            State::Produce(_) if connection.limited.is_some() => {
-                self.throttle(slot, Direction::Produce, bytes as u64, engine.now())
+        let mut throttle_ms = 0;
+        if connection.limited.is_some() {
+            match &mut state {
+                State::Produce(_) => {
+                    throttle_ms = self.throttle(slot, Direction::Produce, bytes as u64, engine.now());
+                }
+                State::Fetch(state) if !state.is_of_replica() => {
+                    let bytes = state.response_bytes();
+                    state.throttle_time_ms = self.throttle(slot, Direction::Fetch, bytes, engine.now());
+                }
+                State::Fetch(_) | State::ListOffsets(_) | State::Groups(_) | State::Control | State::Done => {
+                }
             }
-            State::Fetch(state) if connection.limited.is_some() && !state.is_of_replica() => {
-                let throttle_ms = self.throttle(slot, Direction::Fetch, state.response_bytes(), engine.now());
-                state.throttle_time_ms = throttle_ms;
-                throttle_ms
-            }
-            State::Produce(_) | State::Fetch(_) => 0,
-            State::ListOffsets(_) | State::Groups(_) | State::Control | State::Done => 0,
-        };
+        }
         let connection = &mut self.connections[slot as usize];
         let response = match state {
             State::Produce(state) => match state.without_answer() {

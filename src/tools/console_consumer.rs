@@ -20,7 +20,7 @@ use super::cluster::{EARLIEST, LATEST, TopicPartition};
 use super::consumer::fetcher::Flow;
 use super::consumer::{Consumer, ConsumerSettings, Subscription};
 use super::settings::Settings;
-use super::{Ended, failed, kafkas_words};
+use super::{Ended, failed, read_options};
 
 mod format;
 
@@ -175,16 +175,10 @@ struct Asked {
 }
 
 fn parse(arguments: &[OsString], err: &mut dyn Write) -> Result<Asked, Ended> {
-    if arguments.is_empty() {
-        return failed("This tool helps to read data from Kafka topics and outputs it to standard output.");
-    }
-    let options = match Options::try_parse_from(arguments) {
-        Ok(options) => options,
-        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
-            return Err(Ended::Shown(error.to_string().trim_end().to_owned()));
-        }
-        Err(error) => return failed(kafkas_words(&error)),
-    };
+    let options: Options = read_options(
+        arguments,
+        "This tool helps to read data from Kafka topics and outputs it to standard output.",
+    )?;
     if options.version {
         return Err(Ended::Shown(env!("CARGO_PKG_VERSION").to_owned()));
     }

@@ -16,7 +16,7 @@ use clap::Parser;
 
 use super::perf::producer::{Acks, Producer, ProducerSettings};
 use super::settings::Settings;
-use super::{Ended, failed, kafkas_words};
+use super::{Ended, failed, read_options};
 
 /// Write lines of standard input to a topic (the arguments of kafka-console-producer.sh)
 #[derive(clap::Args)]
@@ -152,16 +152,8 @@ struct Asked {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Asked, Ended> {
-    if arguments.is_empty() {
-        return failed("This tool helps to read data from standard input and publish it to Kafka.");
-    }
-    let options = match Options::try_parse_from(arguments) {
-        Ok(options) => options,
-        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
-            return Err(Ended::Shown(error.to_string().trim_end().to_owned()));
-        }
-        Err(error) => return failed(kafkas_words(&error)),
-    };
+    let options: Options =
+        read_options(arguments, "This tool helps to read data from standard input and publish it to Kafka.")?;
     if options.version {
         return Err(Ended::Shown(env!("CARGO_PKG_VERSION").to_owned()));
     }

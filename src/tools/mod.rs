@@ -59,6 +59,17 @@ pub(crate) fn parse<T: clap::Parser>(arguments: &[OsString]) -> Result<T, Ended>
     })
 }
 
+/// The options of a tool that says `about` when it is given none.
+pub(crate) fn read_options<T: clap::Parser>(arguments: &[OsString], about: &str) -> Result<T, Ended> {
+    if arguments.is_empty() {
+        return failed(about);
+    }
+    T::try_parse_from(arguments).map_err(|error| match error.kind() {
+        clap::error::ErrorKind::DisplayHelp => Ended::Shown(error.to_string().trim_end().to_owned()),
+        _ => Ended::Failed(kafkas_words(&error)),
+    })
+}
+
 /// What Kafka's parser says of an argument it cannot take, where the two parsers know the same case.
 pub(crate) fn kafkas_words(error: &clap::Error) -> String {
     use clap::error::{ContextKind, ContextValue, ErrorKind};

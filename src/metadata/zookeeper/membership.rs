@@ -17,7 +17,7 @@ use crate::metadata::state::Change;
 use crate::metadata::store::{Members, StoreError};
 use crate::metadata::zookeeper::client::Client;
 use crate::metadata::zookeeper::jute::{Mode, Operation, ZkError};
-use crate::metadata::zookeeper::session::Options;
+use crate::metadata::zookeeper::session::{self, Options};
 use crate::metadata::zookeeper::store::{Fence, Terms, ZooKeeper, failed};
 use crate::metadata::zookeeper::znode::{self, BrokerNode, ControllerNode};
 use crate::reactor::direct;
@@ -39,6 +39,26 @@ const REGISTRATION_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a registration that stands in the way is looked at.
 const LOOK_AT_REGISTRATION: Duration = Duration::from_millis(100);
 
+/// A session as the settings say, once it stands. `seed` decides which server is asked first.
+pub(super) async fn connect(
+    settings: &Settings,
+    seed: u64,
+) -> Result<(Client, mpsc::UnboundedReceiver<session::Event>), StoreError> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let options = Options {
+        servers: settings.servers.clone(),
+        chroot: settings.chroot.clone(),
+        session_timeout: Duration::from_millis(settings.session_timeout_ms.into()),
+        in_flight_max: settings.max_in_flight_requests as usize,
+        seed,
+    };
+    let client = Client::start(options, sender)
+        .map_err(|error| StoreError::Refused(format!("the session with ZooKeeper cannot begin: {error}")))?;
+    let patience = Duration::from_millis(settings.connection_timeout_ms.into());
+    client.connected(patience).await.map_err(StoreError::Refused)?;
+    Ok((client, events))
+}
+
 impl ZooKeeper {
     /// Connects and finds out which cluster and which broker this is. `Refused` is a sentence for the operator.
     pub async fn open(
@@ -46,19 +66,7 @@ impl ZooKeeper {
         applicant: &Applicant,
         mut terms: Terms,
     ) -> Result<ZooKeeper, StoreError> {
-        let (sender, events) = mpsc::unbounded_channel();
-        let options = Options {
-            servers: settings.servers.clone(),
-            chroot: settings.chroot.clone(),
-            session_timeout: Duration::from_millis(settings.session_timeout_ms.into()),
-            in_flight_max: settings.max_in_flight_requests as usize,
-            seed: (terms.random)(),
-        };
-        let client = Client::start(options, sender).map_err(|error| {
-            StoreError::Refused(format!("the session with ZooKeeper cannot begin: {error}"))
-        })?;
-        let patience = Duration::from_millis(settings.connection_timeout_ms.into());
-        client.connected(patience).await.map_err(StoreError::Refused)?;
+        let (client, events) = connect(settings, (terms.random)()).await?;
         let mut store = ZooKeeper::new(client, events, terms);
         let outcome = store.identify(settings, applicant).await;
         if outcome.is_err() {

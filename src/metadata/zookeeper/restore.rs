@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
 
 use crate::config::version::Version;
 use crate::config::{Overrides, ZooKeeper as Settings};
@@ -21,7 +20,7 @@ use crate::metadata::state::{Change, Led, State, StoredTopic};
 use crate::metadata::store::StoreError;
 use crate::metadata::zookeeper::client::Client;
 use crate::metadata::zookeeper::jute::{Mode, ZkError};
-use crate::metadata::zookeeper::session::Options;
+use crate::metadata::zookeeper::membership::connect as begin_session;
 use crate::metadata::zookeeper::store::{Terms, ZooKeeper, failed};
 use crate::metadata::zookeeper::znode::{self, BrokerNode, ProducerIdBlock, StateNode, TopicNode};
 
@@ -92,20 +91,7 @@ pub fn plan(copies: &[State], last_epochs: &BTreeMap<(String, i32), i32>) -> Res
 
 /// A session that is nobody's broker.
 async fn connect(settings: &Settings) -> Result<ZooKeeper, StoreError> {
-    let (sender, events) = mpsc::unbounded_channel();
-    let options = Options {
-        servers: settings.servers.clone(),
-        chroot: settings.chroot.clone(),
-        session_timeout: Duration::from_millis(settings.session_timeout_ms.into()),
-        in_flight_max: settings.max_in_flight_requests as usize,
-        seed: 0,
-    };
-    let client = Client::start(options, sender)
-        .map_err(|error| StoreError::Refused(format!("the session with ZooKeeper cannot begin: {error}")))?;
-    client
-        .connected(Duration::from_millis(settings.connection_timeout_ms.into()))
-        .await
-        .map_err(StoreError::Refused)?;
+    let (client, events) = begin_session(settings, 0).await?;
     let nobody = BrokerNode {
         host: None,
         port: -1,
