@@ -181,6 +181,8 @@ struct Partition {
     /// The name without the mark of an incarnation.
     plain: String,
     operations: BTreeMap<u64, Operation>,
+    /// Sends of several values, first value and count, and of how many the places are held.
+    batches: BTreeMap<u64, (u64, u64)>,
     open: u64,
     offsets_known: Intervals,
     values_known: Intervals,
@@ -392,6 +394,9 @@ impl Checker {
             floor_others: at.floor.of_others(event.client),
             floor_own: at.floor_own.get(&event.client).copied(),
         };
+        if operation.count > 1 {
+            at.batches.insert(first, (operation.count, operation.count));
+        }
         at.operations.insert(first, operation);
         at.open += 1;
         at.drained = false;
@@ -548,6 +553,7 @@ impl Checker {
             }
         }
         self.parts[part].operations.remove(&first);
+        self.parts[part].batches.remove(&first);
         Ok(())
     }
 
@@ -674,14 +680,7 @@ impl Checker {
             }
         }
         if matches!(seen, Observed::Consistent) {
-            self.check_order(
-                client,
-                part,
-                (offset, value),
-                (sender, producer),
-                in_operation.map(|o| o.0),
-                is_closed,
-            );
+            self.check_order(client, part, (offset, value), (sender, producer), is_closed);
             if let Some((_, others, own, _)) = in_operation.filter(|_| first_time && !producer.weak) {
                 self.check_floors(part, (offset, value), producer, others, own);
             }
@@ -709,7 +708,6 @@ impl Checker {
         part: usize,
         (offset, value): (u64, u64),
         (sender, producer): (u32, Producer),
-        operation: Option<u64>,
         is_closed: bool,
     ) {
         if !producer.idempotent {
@@ -723,12 +721,8 @@ impl Checker {
         if value > last_value {
             reader.last.insert(sender, (offset, value));
         } else if !is_closed {
-            let within = operation.is_some_and(|first| {
-                first <= value && {
-                    let operations = &self.parts[part].operations;
-                    operations.get(&first).is_some_and(|o| last_value < first + o.count)
-                }
-            });
+            let batch = self.parts[part].batches.range(..=value).next_back();
+            let within = batch.is_some_and(|(first, (count, _))| last_value < first + count);
             let name = if within { Name::IntNonmonotonicSend } else { Name::NonmonotonicSend };
             self.disorder(name, part, offset, value);
         }
@@ -812,7 +806,18 @@ impl Checker {
         while (at.closed.len() as u64) < floor {
             let end = (at.closed.len() as u64 + 1) * self.rules.block;
             let mut sum = Sum::default();
-            at.places.take_below(end, |offset, value| sum.add(offset, value));
+            let batches = &mut at.batches;
+            at.places.take_below(end, |offset, value| {
+                sum.add(offset, value);
+                if let Some((&first, (count, left))) = batches.range_mut(..=value).next_back()
+                    && value < first + *count
+                {
+                    *left -= 1;
+                    if *left == 0 {
+                        batches.remove(&first);
+                    }
+                }
+            });
             at.closed.push(sum);
         }
     }
@@ -961,6 +966,7 @@ impl Partition {
         ];
         sets.iter().map(|set| set.pieces()).sum::<usize>()
             + self.operations.len()
+            + self.batches.len()
             + self.places.0.len()
             + self.unread.len()
             + self.unread_weak.len()

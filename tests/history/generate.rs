@@ -448,7 +448,10 @@ pub fn mutate(
             events[refused.answered].offsets.clear();
             Name::G1a
         }
-        7 | 8 => swap_in_log(&mut events, &index, mutation == 8, numbers)?,
+        7 | 8 => {
+            // Neighbours that will do are rare.
+            (0..40).find_map(|_| swap_in_log(&mut events, &index, mutation == 8, numbers))?
+        }
         9 | 10 => read_again(&mut events, &index, mutation == 10, numbers)?,
         11 => {
             let told = index.pick(numbers)?.clone();
