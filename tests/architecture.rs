@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("transaction", &["producer", "wire"]),
     ("group", &["wire"]),
     ("metadata", &["config", "quota", "reactor", "wire"]),
-    ("controller", &["metadata"]),
+    ("controller", &["config", "metadata", "wire"]),
     // threads: they own sockets, files and the metadata store, and drive the rules
     (
         "api",
