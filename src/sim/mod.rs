@@ -6,7 +6,9 @@
 pub mod disk;
 pub mod engine;
 mod random;
+pub mod zookeeper;
 
 pub use disk::{Fault, SimDisk};
 pub use engine::SimEngine;
 pub use random::Random;
+pub use zookeeper::ModelledZooKeeper;
