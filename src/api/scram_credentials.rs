@@ -7,11 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256, Sha512};
-
 use crate::api::admin::{Refusal, code_and_message, refusal_of};
 use crate::config::Overrides;
 use crate::metadata::{Change, State, settings_path};
@@ -25,10 +20,8 @@ use crate::wire::message::describe_user_scram_credentials::{
     DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
     DescribeUserScramCredentialsResponseResult, DescribeUserScramCredentialsResponseResultCredentialInfo,
 };
+use crate::wire::scram::{ITERATIONS_MIN, Mechanism};
 
-/// A mechanism: its number on the wire, and its name, which is also its key in the settings of a user.
-const MECHANISMS: [(i8, &str); 2] = [(1, "SCRAM-SHA-256"), (2, "SCRAM-SHA-512")];
-const ITERATIONS_MIN: i32 = 4096;
 const ITERATIONS_MAX: i32 = 16384;
 
 type Info = DescribeUserScramCredentialsResponseResultCredentialInfo;
@@ -39,10 +32,10 @@ fn path(user: &str) -> String {
 }
 
 fn infos(settings: &Overrides) -> Vec<Info> {
-    let found = MECHANISMS.iter().filter_map(|(mechanism, key)| {
-        let text = settings.get(*key)?;
+    let found = Mechanism::ALL.into_iter().filter_map(|mechanism| {
+        let text = settings.get(mechanism.name())?;
         let iterations = text.split(',').find_map(|field| field.strip_prefix("iterations="))?;
-        Some(Info { mechanism: *mechanism, iterations: iterations.parse().ok()? })
+        Some(Info { mechanism: mechanism.number(), iterations: iterations.parse().ok()? })
     });
     found.collect()
 }
@@ -121,7 +114,7 @@ pub fn plan(state: &State, request: &AlterUserScramCredentialsRequest<'_>) -> Pl
     let mut seen: BTreeSet<(&str, i8)> = BTreeSet::new();
     for (user, mechanism, step) in &steps {
         let refuse = |code: ErrorCode, why: &str| Err(Refusal::new(code, why));
-        let known = MECHANISMS.iter().find(|(number, _)| number == mechanism).map(|(_, key)| *key);
+        let known = Mechanism::of_number(*mechanism);
         let so_far =
             users.entry(user).or_insert_with(|| Ok(state.settings(&path(user)).cloned().unwrap_or_default()));
         let Ok(settings) = so_far else { continue };
@@ -132,7 +125,7 @@ pub fn plan(state: &State, request: &AlterUserScramCredentialsRequest<'_>) -> Pl
                 ErrorCode::DuplicateResource,
                 "A user credential cannot be altered twice in the same request",
             ),
-            (Some(key), Step::Delete) => match settings.remove(key) {
+            (Some(known), Step::Delete) => match settings.remove(known.name()) {
                 Some(_) => Ok(()),
                 None => refuse(
                     ErrorCode::ResourceNotFound,
@@ -145,8 +138,8 @@ pub fn plan(state: &State, request: &AlterUserScramCredentialsRequest<'_>) -> Pl
             (Some(_), Step::Put { iterations, .. }) if *iterations < ITERATIONS_MIN => {
                 refuse(ErrorCode::UnacceptableCredential, "Too few iterations")
             }
-            (Some(key), Step::Put { iterations, salt, salted_password }) => {
-                settings.insert(key.to_owned(), kept(*mechanism, *iterations, salt, salted_password));
+            (Some(known), Step::Put { iterations, salt, salted_password }) => {
+                settings.insert(known.name().to_owned(), known.kept(*iterations, salt, salted_password));
                 Ok(())
             }
         };
@@ -165,29 +158,6 @@ pub fn plan(state: &State, request: &AlterUserScramCredentialsRequest<'_>) -> Pl
     plan
 }
 
-/// The text that is kept of a credential, as Kafka writes it.
-fn kept(mechanism: i8, iterations: i32, salt: &[u8], salted_password: &[u8]) -> String {
-    fn mac<M: Mac + KeyInit>(key: &[u8], text: &[u8]) -> Vec<u8> {
-        let mut mac = <M as KeyInit>::new_from_slice(key).expect("a key of any length will do");
-        mac.update(text);
-        mac.finalize().into_bytes().to_vec()
-    }
-    let (stored_key, server_key) = if mechanism == 1 {
-        let client_key = mac::<Hmac<Sha256>>(salted_password, b"Client Key");
-        (Sha256::digest(client_key).to_vec(), mac::<Hmac<Sha256>>(salted_password, b"Server Key"))
-    } else {
-        let client_key = mac::<Hmac<Sha512>>(salted_password, b"Client Key");
-        (Sha512::digest(client_key).to_vec(), mac::<Hmac<Sha512>>(salted_password, b"Server Key"))
-    };
-    let text = |bytes: &[u8]| STANDARD.encode(bytes);
-    format!(
-        "salt={},stored_key={},server_key={},iterations={iterations}",
-        text(salt),
-        text(&stored_key),
-        text(&server_key)
-    )
-}
-
 impl Plan {
     /// The answer; `stored` has a result for each of `changes`.
     pub fn respond(&self, version: i16, stored: &[Result<(), Refusal>]) -> Vec<u8> {
@@ -203,22 +173,5 @@ impl Plan {
         let mut body = Vec::new();
         response.encode(&mut body, version);
         body
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_keys_are_those_of_the_example_in_rfc_7677() {
-        // User `user`, password `pencil`; the salted password is PBKDF2 of it with this salt and 4096 rounds.
-        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-        let salted = STANDARD.decode("xKSVEDI6tPlSysH6mUQZOeeOp01r6B3fcJbodRPcYV0=").unwrap();
-        assert_eq!(
-            kept(1, 4096, &salt, &salted),
-            "salt=W22ZaJ0SNY7soEsUEjb6gQ==,stored_key=WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,\
-             server_key=wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=,iterations=4096"
-        );
     }
 }

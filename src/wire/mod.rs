@@ -7,7 +7,8 @@
 //! The way of a request: `frame` cuts the stream, `header` says which API it is, `version` whether we speak it,
 //! `message` has its fields (of `primitive` types, arrays in place), `error_code` the answer when it fails. The way of a
 //! batch: `batch` checks and stamps it, `record` looks inside where that is asked for, `compression` opens it, `convert`
-//! gives it another form; `legacy` reads what brokers before 0.11 wrote, `batch_builder` makes batches for tools and tests.
+//! gives it another form; `legacy` reads what brokers before 0.11 wrote, `scram` knows what
+//! is kept of a password, `batch_builder` makes batches for tools and tests.
 pub mod array;
 pub mod batch;
 pub mod batch_builder;
@@ -20,4 +21,5 @@ pub mod legacy;
 pub mod message;
 pub mod primitive;
 pub mod record;
+pub mod scram;
 pub mod version;
