@@ -22,7 +22,6 @@ const ABSENT: &[(&[i16], &str)] = &[
     (&[24, 25, 26, 27, 28, 65, 66], "transactions"),
     (&[34], "AlterReplicaLogDirs"),
     (&[38, 39, 40, 41], "delegation tokens"),
-    (&[57], "UpdateFeatures"),
     (&[68, 69], "Java answers both with UNSUPPORTED_VERSION, and franz-go takes the listing for a promise"),
 ];
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::api::{
     acls, api_versions, create_partitions, create_topics, delete_topics, describe_cluster, describe_configs,
-    elect_leaders, find_coordinator, init_producer_id, metadata, reassignments,
+    elect_leaders, find_coordinator, init_producer_id, metadata, reassignments, update_features,
 };
 use crate::config::Config;
 use crate::metadata::Image;
@@ -38,6 +38,7 @@ use crate::wire::message::init_producer_id::InitProducerIdRequest;
 use crate::wire::message::list_partition_reassignments::ListPartitionReassignmentsRequest;
 use crate::wire::message::metadata::MetadataRequest;
 use crate::wire::message::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+use crate::wire::message::update_features::UpdateFeaturesRequest;
 use crate::wire::primitive::{DecodeError, Reader};
 use crate::wire::version::{ApiKey, Support};
 
@@ -142,6 +143,7 @@ pub fn handles(key: ApiKey) -> bool {
             | ApiKey::DescribeUserScramCredentials
             | ApiKey::AlterUserScramCredentials
             | ApiKey::DescribeProducers
+            | ApiKey::UpdateFeatures
     )
 }
 
@@ -297,6 +299,11 @@ pub fn handle<'a>(
             let request = AlterPartitionReassignmentsRequest::decode(r, version)?;
             bounded(r, request.topics.iter().map(|topic| 1 + topic.partitions.len()).sum())?;
             Handled::Now(reassignments::alter(ctx, &request, version))
+        }
+        ApiKey::UpdateFeatures => {
+            let request = UpdateFeaturesRequest::decode(r, version)?;
+            bounded(r, request.feature_updates.len())?;
+            Handled::Now(update_features::respond(ctx, &request, version))
         }
         ApiKey::ListPartitionReassignments => {
             ListPartitionReassignmentsRequest::decode(r, version)?;

@@ -29,3 +29,4 @@ pub mod partition_questions;
 pub mod produce;
 pub mod reassignments;
 pub mod scram_credentials;
+pub mod update_features;

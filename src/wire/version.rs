@@ -137,7 +137,7 @@ apis! {
     DescribeUserScramCredentials = 50, flexible 0, kafka 0..=0, ours both(0..=0);
     AlterUserScramCredentials = 51, flexible 0, kafka 0..=0, ours both(0..=0);
     AlterPartition = 56, flexible 0, kafka 0..=3;
-    UpdateFeatures = 57, flexible 0, kafka 0..=1;
+    UpdateFeatures = 57, flexible 0, kafka 0..=1, ours both(0..=1);
     Envelope = 58, flexible 0, kafka 0..=0;
     DescribeCluster = 60, flexible 0, kafka 0..=1, ours both(0..=1);
     DescribeProducers = 61, flexible 0, kafka 0..=0, ours both(0..=0);

@@ -52,6 +52,7 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod stop_replica;
 pub mod sync_group;
+pub mod update_features;
 pub mod update_metadata;
 
 /// A request or a response of one API.
