@@ -30,6 +30,10 @@ enum Command {
     ConsumerGroups(ringdaw::tools::consumer_groups::ConsumerGroupsArgs),
     /// Offsets of partitions (the arguments of kafka-get-offsets.sh)
     GetOffsets(AdminArgs),
+    /// Settings of topics, brokers, users, clients and addresses (kafka-configs.sh)
+    Configs(AdminArgs),
+    /// Levels of features (kafka-features.sh)
+    Features(AdminArgs),
     /// Delete records before an offset (kafka-delete-records.sh)
     DeleteRecords(AdminArgs),
     /// Elect leaders of partitions (kafka-leader-election.sh)
@@ -76,6 +80,8 @@ fn main() -> ExitCode {
         Command::ConsoleProducer(arguments) => ringdaw::tools::console_producer::run(arguments),
         Command::ConsumerGroups(arguments) => ringdaw::tools::consumer_groups::run(arguments),
         Command::GetOffsets(arguments) => admin::get_offsets::run(&arguments),
+        Command::Configs(arguments) => admin::configs::run(&arguments),
+        Command::Features(arguments) => admin::features::run(&arguments),
         Command::DeleteRecords(arguments) => admin::delete_records::run(&arguments),
         Command::LeaderElection(arguments) => admin::leader_election::run(&arguments),
         Command::LogDirs(arguments) => admin::log_dirs::run(&arguments),

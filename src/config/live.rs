@@ -4,8 +4,8 @@
 //! what cannot be. What a store holds was checked when it was set; what no longer fits is left out at a start, and said.
 
 use crate::config::Config;
-use crate::config::load::{Entry, Findings, Given, Place};
-use crate::config::setting::Update;
+use crate::config::load::{Entry, Findings, Given, Place, of_one_listener};
+use crate::config::setting::{Kind, Update};
 use crate::config::settings;
 use crate::config::together::Together;
 use crate::config::topic::Overrides;
@@ -43,6 +43,36 @@ const POOLS: &[&str] = &[
     "num.replica.fetchers",
 ];
 
+fn named(what: &str, keys: Vec<&str>) -> Result<(), String> {
+    match keys.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{what}: Set({})", keys.join(", "))),
+    }
+}
+
+/// What can be said of one layer without a broker: whether each key may change in it, and its value; the error is Kafka's
+/// sentence. `this_broker`: the layer of one broker, else that of all.
+pub fn check_of_stopped_broker(settings: &Overrides, this_broker: bool) -> Result<(), String> {
+    let rows = || settings.iter().filter_map(|(key, text)| Some((settings::broker(key)?, text)));
+    let read_only = rows().filter(|(row, _)| row.update == Update::ReadOnly).map(|(row, _)| row.key);
+    named("Cannot update these configs dynamically", read_only.collect())?;
+    for (row, text) in rows() {
+        row.parse(text)?;
+    }
+    if !this_broker {
+        let own = rows().filter(|(row, _)| row.update == Update::PerBroker).map(|(row, _)| row.key);
+        let what = "Cannot update these configs at default cluster level, broker id must be specified";
+        named(what, own.collect())?;
+    }
+    Ok(())
+}
+
+/// Whether the value of a key, also of one listener, is a password.
+pub fn holds_password(key: &str) -> bool {
+    let of_listener = || of_one_listener(key).map(|(row, _)| row);
+    settings::broker(key).or_else(of_listener).is_some_and(|row| row.kind == Kind::Password)
+}
+
 impl Config {
     /// What this broker was told while it ran.
     pub fn settings_of_this(&self) -> &Overrides {
@@ -56,22 +86,9 @@ impl Config {
 
     /// Checks the whole set of one layer as Kafka does before it stores it; the error is its sentence.
     pub fn check_live(&self, settings: &Overrides, this_broker: bool) -> Result<(), String> {
-        let rows = || settings.iter().filter_map(|(key, text)| Some((settings::broker(key)?, text)));
-        let named = |what: &str, keys: Vec<&str>| match keys.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{what}: Set({})", keys.join(", "))),
-        };
-        let read_only = rows().filter(|(row, _)| row.update == Update::ReadOnly).map(|(row, _)| row.key);
-        named("Cannot update these configs dynamically", read_only.collect())?;
-        for (row, text) in rows() {
-            row.parse(text)?;
-        }
-        if !this_broker {
-            let own = rows().filter(|(row, _)| row.update == Update::PerBroker).map(|(row, _)| row.key);
-            let what = "Cannot update these configs at default cluster level, broker id must be specified";
-            named(what, own.collect())?;
-        }
-        let fixed = rows().map(|(row, _)| row.key).filter(|key| FIXED.contains(key));
+        check_of_stopped_broker(settings, this_broker)?;
+        let rows = || settings.keys().filter_map(|key| settings::broker(key));
+        let fixed = rows().map(|row| row.key).filter(|key| FIXED.contains(key));
         named("This broker takes these configs from its file when it starts", fixed.collect())?;
         let next = match this_broker {
             true => self.with_live(settings, &self.layers.of_all)?,

@@ -318,7 +318,7 @@ impl Findings {
 
 /// `listener.name.<listener>.<key>` is the key for one listener, and between the two a login mechanism may
 /// stand. Out: the key's row, and what to say of it.
-fn of_one_listener(key: &str) -> Option<(&'static Setting, String)> {
+pub(super) fn of_one_listener(key: &str) -> Option<(&'static Setting, String)> {
     let (_, rest) = key.strip_prefix("listener.name.")?.split_once('.')?;
     let setting = settings::broker(rest).or_else(|| settings::broker(rest.split_once('.')?.1))?;
     let text = match setting.effect {

@@ -37,6 +37,7 @@ pub use broker::{
 };
 pub use describe::{Described, Source, Synonym};
 pub use listener::{Listener, SecurityProtocol};
+pub use live::{check_of_stopped_broker, holds_password};
 pub use load::{ConfigErrors, Note, Place};
 pub use topic::{
     CleanupPolicy, CompressionType, Durability, Overrides, TimestampType, TopicConfig, TopicConfigError,

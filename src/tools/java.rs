@@ -34,6 +34,43 @@ pub fn in_hash_order<T>(items: &mut [T], hash: impl Fn(&T) -> u32) {
     items.sort_by_key(|item| bucket(hash(item), capacity));
 }
 
+/// Puts items into the order in which a `new HashMap<>(n)` is walked that got just `n` of them, one by one.
+pub fn in_sized_hash_order<T>(items: &mut [T], hash: impl Fn(&T) -> u32) {
+    let mut capacity = items.len().next_power_of_two();
+    if items.len() * 4 > capacity * 3 {
+        capacity *= 2;
+    }
+    items.sort_by_key(|item| bucket(hash(item), capacity));
+}
+
+/// `Set.toString()` of Scala.
+pub fn set(names: &[&str]) -> String {
+    format!("{}({})", if names.len() > 4 { "HashSet" } else { "Set" }, names.join(", "))
+}
+
+/// `Double.toString(double)`.
+pub fn double(value: f64) -> String {
+    if !value.is_finite() {
+        return if value.is_nan() { "NaN".to_owned() } else { format!("{value}").replace("inf", "Infinity") };
+    }
+    if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
+        return format!("{value:?}");
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let point = if digits.contains('.') { "" } else { ".0" };
+    format!("{digits}{point}E{exponent}")
+}
+
+/// The same with what the broker said of it, where it said something.
+pub fn exception_saying(code: i16, message: Option<&str>) -> String {
+    let general = exception(code);
+    match (message, general.split_once(": ")) {
+        (Some(message), Some((class, _))) => format!("{class}: {message}"),
+        (Some(_), None) | (None, _) => general,
+    }
+}
+
 /// What `Throwable.toString()` gives for the exception that Java's client makes of an error code.
 pub fn exception(code: i16) -> String {
     let (class, text) = match ErrorCode::known(code) {
@@ -96,9 +133,37 @@ pub fn exception(code: i16) -> String {
             "GroupSubscribedToTopicException",
             "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it.",
         ),
+        // Their classes are called as our words are.
+        Some(
+            other @ (ErrorCode::InvalidRequest
+            | ErrorCode::InvalidConfig
+            | ErrorCode::PolicyViolation
+            | ErrorCode::NotController
+            | ErrorCode::ResourceNotFound
+            | ErrorCode::DuplicateResource
+            | ErrorCode::UnacceptableCredential
+            | ErrorCode::UnsupportedSaslMechanism
+            | ErrorCode::ClusterAuthorizationFailed),
+        ) => {
+            let class = match other {
+                ErrorCode::InvalidConfig => "InvalidConfiguration".to_owned(),
+                ErrorCode::ClusterAuthorizationFailed => "ClusterAuthorization".to_owned(),
+                other => camel(other.name()),
+            };
+            return format!("org.apache.kafka.common.errors.{class}Exception: {}", other.message());
+        }
         Some(other) => return format!("{}: {}", other.name(), other.message()),
     };
     format!("org.apache.kafka.common.errors.{class}: {text}")
+}
+
+/// `INVALID_REQUEST` as `InvalidRequest`.
+fn camel(name: &str) -> String {
+    let words = name.split('_').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_owned() + &rest.to_ascii_lowercase()
+    });
+    words.collect()
 }
 
 #[cfg(test)]
@@ -129,11 +194,25 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_as_java_writes_them() {
+        let shown = [1000.0, 12.5, 9_999_999.0, 1e7, 20_000_000.0, 123_456_789.0, 0.001, 0.000_5, 0.0];
+        let shown: Vec<String> = shown.into_iter().map(double).collect();
+        assert_eq!(
+            shown,
+            ["1000.0", "12.5", "9999999.0", "1.0E7", "2.0E7", "1.23456789E8", "0.001", "5.0E-4", "0.0"]
+        );
+    }
+
+    #[test]
     fn exceptions_are_called_as_javas_client_calls_them() {
         assert_eq!(
             exception(68),
             "org.apache.kafka.common.errors.GroupNotEmptyException: The group is not empty."
         );
         assert!(exception(9999).contains("UnknownServerException"));
+        assert_eq!(
+            exception_saying(42, Some("no")),
+            "org.apache.kafka.common.errors.InvalidRequestException: no"
+        );
     }
 }

@@ -103,15 +103,22 @@ impl Judge {
         writeln!(input, "{line}").and_then(|()| input.flush()).expect("the judge takes a command");
         let mut head = String::new();
         self.answers.read_line(&mut head).expect("the judge answers");
-        let numbers: Vec<usize> =
+        let numbers: Vec<i32> =
             head.split_whitespace().skip(1).map(|number| number.parse().expect("a number")).collect();
         let [status, out, err] = numbers[..] else { panic!("the judge said {head:?} to {line}") };
-        let mut text = |bytes: usize| {
-            let mut text = vec![0; bytes];
+        let mut text = |bytes: i32| {
+            let mut text = vec![0; bytes as usize];
             self.answers.read_exact(&mut text).expect("the judge's answer");
             String::from_utf8(text).expect("text")
         };
-        Judged { status: status as i32, out: text(out), err: text(err) }
+        let (out, err) = (text(out), text(err));
+        if status >= 0 {
+            return Judged { status, out, err };
+        }
+        // The tool ended the JVM.
+        let status = self.child.wait().expect("its status").code().expect("no signal");
+        *self = Judge::start();
+        Judged { status, out, err }
     }
 }
 
@@ -131,7 +138,8 @@ pub struct Broker {
 /// ZooKeeper alone, so that nodes can be put there before a broker starts. Ended with the broker of its folder.
 pub struct ZooKeeper {
     folder: PathBuf,
-    address: String,
+    /// `host:port`
+    pub address: String,
 }
 
 impl ZooKeeper {

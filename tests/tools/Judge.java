@@ -2,10 +2,12 @@
 //
 // In: lines on stdin, `class TAB argument TAB argument ...`. Out, for each: a line `exit STATUS OUT ERR` and as many bytes
 // of standard output and standard error. What a tool logs through log4j goes to the real standard error.
+// A tool that ends the JVM itself is answered for with STATUS -1, and then the status is that of the JVM.
 
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.io.PrintStream;
@@ -24,18 +26,47 @@ public class Judge {
         }
     }
 
+    // Where a tool writes at the moment. Scala's Console keeps the first System.out it saw: hence one that stays.
+    static final class Switched extends OutputStream {
+        OutputStream to = OutputStream.nullOutputStream();
+
+        @Override
+        public void write(int b) throws IOException {
+            to.write(b);
+        }
+
+        @Override
+        public void write(byte[] bytes, int at, int count) throws IOException {
+            to.write(bytes, at, count);
+        }
+    }
+
     static int ended;
+    static ByteArrayOutputStream out, err;
+
+    static void answer(PrintStream real, int status) {
+        System.out.flush();
+        System.err.flush();
+        real.printf("exit %d %d %d%n", status, out.size(), err.size());
+        for (ByteArrayOutputStream said : new ByteArrayOutputStream[] {out, err}) {
+            byte[] bytes = said.toByteArray();
+            real.write(bytes, 0, bytes.length);
+        }
+        real.flush();
+    }
 
     public static void main(String[] words) throws Exception {
         PrintStream real = System.out;
+        Switched toOut = new Switched();
+        System.setOut(new PrintStream(toOut, true, "UTF-8"));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> answer(real, -1)));
         // A tool that catches everything goes on after its own exit; what it says then would never have been seen.
         Exit.Procedure end = (status, message) -> {
             if (ended < 0) ended = status;
-            PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
             System.out.flush();
             System.err.flush();
-            System.setOut(nowhere);
-            System.setErr(nowhere);
+            toOut.to = OutputStream.nullOutputStream();
+            System.setErr(new PrintStream(OutputStream.nullOutputStream()));
             throw new Ended(status);
         };
         Exit.setExitProcedure(end);
@@ -44,8 +75,8 @@ public class Judge {
         System.setIn(new ByteArrayInputStream(new byte[0]));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
             String[] all = line.split("\t", -1);
-            ByteArrayOutputStream out = new ByteArrayOutputStream(), err = new ByteArrayOutputStream();
-            System.setOut(new PrintStream(out, true, "UTF-8"));
+            toOut.to = out = new ByteArrayOutputStream();
+            err = new ByteArrayOutputStream();
             System.setErr(new PrintStream(err, true, "UTF-8"));
             int status = 0;
             ended = -1;
@@ -64,14 +95,7 @@ public class Judge {
             } catch (Ended e) {
                 status = e.status;
             }
-            System.out.flush();
-            System.err.flush();
-            if (ended >= 0) status = ended;
-            real.printf("exit %d %d %d%n", status, out.size(), err.size());
-            OutputStream raw = real;
-            raw.write(out.toByteArray());
-            raw.write(err.toByteArray());
-            real.flush();
+            answer(real, ended >= 0 ? ended : status);
         }
         Runtime.getRuntime().halt(0);
     }

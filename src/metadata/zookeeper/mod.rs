@@ -9,8 +9,10 @@
 //! | `membership` | how a broker joins: ids, registration, the election of a controller |
 //! | `store` | the nodes as a state, and changes of it written to them |
 //! | `look` | what others changed |
+//! | `by_hand` | settings read and written while no broker runs |
 //! | `restore` | a lost ensemble written again from copies |
 
+pub mod by_hand;
 pub mod client;
 pub mod jute;
 mod look;

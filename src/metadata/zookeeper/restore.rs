@@ -90,7 +90,7 @@ pub fn plan(copies: &[State], last_epochs: &BTreeMap<(String, i32), i32>) -> Res
 }
 
 /// A session that is nobody's broker.
-async fn connect(settings: &Settings) -> Result<ZooKeeper, StoreError> {
+pub(super) async fn connect(settings: &Settings) -> Result<ZooKeeper, StoreError> {
     let (client, events) = begin_session(settings, 0).await?;
     let nobody = BrokerNode {
         host: None,

@@ -443,7 +443,11 @@ impl ZooKeeper {
     }
 
     /// The node, then the note that makes every broker read it (contract 4.3).
-    async fn write_settings(&mut self, entity: &str, settings: &Overrides) -> Result<(), StoreError> {
+    pub(super) async fn write_settings(
+        &mut self,
+        entity: &str,
+        settings: &Overrides,
+    ) -> Result<(), StoreError> {
         let path = format!("/config/{entity}");
         // Quotas and passwords leave no empty node behind, brokers and topics do (contract 9).
         let leaves_nothing = !entity.starts_with("topics/") && !entity.starts_with("brokers/");

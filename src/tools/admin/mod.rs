@@ -5,7 +5,9 @@
 
 pub mod broker_api_versions;
 pub mod cluster;
+pub mod configs;
 pub mod delete_records;
+pub mod features;
 pub mod get_offsets;
 pub mod leader_election;
 pub mod log_dirs;
