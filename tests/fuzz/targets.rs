@@ -69,6 +69,7 @@ use ringdaw::wire::message::offset_for_leader_epoch::{
 use ringdaw::wire::message::produce::{ProduceRequest, ProduceResponse};
 use ringdaw::wire::message::stop_replica::{StopReplicaRequest, StopReplicaResponse};
 use ringdaw::wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
+use ringdaw::wire::message::update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ringdaw::wire::message::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 use ringdaw::wire::primitive::{DecodeError, Reader};
 use ringdaw::wire::record::{RecordRules, Records, validate};
@@ -135,6 +136,7 @@ macro_rules! each_api {
             ApiKey::DescribeProducers => $with!(DescribeProducersRequest, DescribeProducersResponse),
             ApiKey::LeaderAndIsr => $with!(LeaderAndIsrRequest, LeaderAndIsrResponse),
             ApiKey::StopReplica => $with!(StopReplicaRequest, StopReplicaResponse),
+            ApiKey::UpdateFeatures => $with!(UpdateFeaturesRequest, UpdateFeaturesResponse),
             ApiKey::UpdateMetadata => $with!(UpdateMetadataRequest, UpdateMetadataResponse),
             ApiKey::ControlledShutdown => $with!(ControlledShutdownRequest, ControlledShutdownResponse),
             ApiKey::AlterPartition => $with!(AlterPartitionRequest, AlterPartitionResponse),
