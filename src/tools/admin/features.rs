@@ -63,8 +63,8 @@ enum Command {
         #[command(flatten)]
         wanted: Wanted,
         /// Also where metadata may be lost
-        #[arg(long)]
-        r#unsafe: bool,
+        #[arg(long = "unsafe")]
+        lossy: bool,
     },
     /// Switch features off
     Disable {
@@ -72,8 +72,8 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         feature: Vec<String>,
         /// Also where metadata may be lost
-        #[arg(long)]
-        r#unsafe: bool,
+        #[arg(long = "unsafe")]
+        lossy: bool,
         /// Ask whether it could be, and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -138,16 +138,16 @@ fn execute(options: &Options, streams: &mut Streams<'_>) -> Result<(), Failure> 
             let update = Update { name: "upgrade", kind: UPGRADE, dry_run: wanted.dry_run };
             update.send(&levels(wanted, update.kind)?, connect, streams)
         }
-        Command::Downgrade { wanted, r#unsafe } => {
-            let update = Update { name: "downgrade", kind: downgrade(*r#unsafe), dry_run: wanted.dry_run };
+        Command::Downgrade { wanted, lossy } => {
+            let update = Update { name: "downgrade", kind: downgrade(*lossy), dry_run: wanted.dry_run };
             update.send(&levels(wanted, update.kind)?, connect, streams)
         }
-        Command::Disable { feature, r#unsafe, dry_run } => {
+        Command::Disable { feature, lossy, dry_run } => {
             let mut levels = BTreeMap::new();
             for name in feature {
-                put(&mut levels, name, 0, downgrade(*r#unsafe))?;
+                put(&mut levels, name, 0, downgrade(*lossy))?;
             }
-            let update = Update { name: "disable", kind: downgrade(*r#unsafe), dry_run: *dry_run };
+            let update = Update { name: "disable", kind: downgrade(*lossy), dry_run: *dry_run };
             update.send(&levels, connect, streams)
         }
     }
