@@ -37,7 +37,7 @@ import org.apache.kafka.common.protocol.types.Type;
 
 public final class Messages {
     private static final short[] KEYS = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23,
-        29, 30, 31, 32, 33, 35, 37, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 56, 60, 61, 67};
+        29, 30, 31, 32, 33, 35, 37, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 56, 57, 60, 61, 67};
     private static final String[] CASES = {"default", "typical", "other", "least", "most", "random"};
 
     public static void main(String[] args) throws Exception {
