@@ -44,6 +44,7 @@
 //! | `deletion` | topics on their way out |
 //! | `reassignment` | partitions that move |
 //! | `requests` | elections and producer ids that are asked for |
+//! | `zookeeper` | a session as an `Ensemble` |
 
 pub mod assignment;
 pub mod election;
@@ -60,6 +61,7 @@ mod requests;
 mod start;
 mod states;
 mod topics;
+mod zookeeper;
 
 #[cfg(test)]
 mod tests;
@@ -79,6 +81,7 @@ pub use context::{Member, TopicPartition};
 pub use ensemble::{Ensemble, Event, Lost, Node, Outcome};
 pub use request::{Answer, ControlRequest};
 pub use requests::Elected;
+pub use zookeeper::ZooKeeperSession;
 
 /// What a controller needs to know of its broker and its settings.
 pub struct Terms {

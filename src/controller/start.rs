@@ -78,7 +78,7 @@ impl<Z: Ensemble> Controller<Z> {
         Ok(())
     }
 
-    /// Who is registered; one that cannot be read is complained of and taken for absent.
+    /// Who is registered; one that cannot be read is complained of, and known as it was or taken for absent.
     pub(super) async fn read_brokers(&mut self) -> Result<Vec<Member>, Lost> {
         let names = self.ensemble.children(znode::BROKER_IDS, true).await?;
         let mut ids: Vec<i32> = names.iter().filter_map(|name| name.parse().ok()).collect();
@@ -90,7 +90,13 @@ impl<Z: Ensemble> Controller<Z> {
             let Some(node) = node else { continue };
             match BrokerNode::decode(&path, &node.data) {
                 Ok(read) => members.push(member(id, node.czxid, &read)),
-                Err(wrong) => tracing::error!("{wrong}; the broker is taken for absent"),
+                Err(wrong) => match self.context.brokers().get(&BrokerId(id)) {
+                    Some(known) if known.epoch == node.czxid => {
+                        tracing::error!("{wrong}; the broker is known as it was");
+                        members.push(known.clone());
+                    }
+                    Some(_) | None => tracing::error!("{wrong}; the broker is taken for absent"),
+                },
             }
         }
         Ok(members)
