@@ -3,10 +3,11 @@
 //! In: settings. Out: a running broker, and an exit code when it has stopped. Reading order: `run`, then `startup` (what is
 //! on disk), `placement` (which loop on which core), `reactor_thread` (a turn), `background` (file work that may wait), `cleaner` (compaction).
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
@@ -347,19 +348,47 @@ fn bind(config: &Config) -> Result<Vec<Bound>, StartError> {
             .to_socket_addrs()
             .map_err(refuse)?
             .next()
-            .ok_or_else(|| refuse(std::io::ErrorKind::AddrNotAvailable.into()))?;
-        let socket = Socket::listen(
-            address,
-            i32::try_from(config.socket_listen_backlog_size).unwrap_or(i32::MAX).max(128),
-            config.socket_send_buffer_bytes.map(|bytes| bytes as usize),
-            config.socket_receive_buffer_bytes.map(|bytes| bytes as usize),
-            false,
-        )
-        .map_err(refuse)?;
+            .ok_or_else(|| refuse(ErrorKind::AddrNotAvailable.into()))?;
+        let open = || {
+            Socket::listen(
+                address,
+                i32::try_from(config.socket_listen_backlog_size).unwrap_or(i32::MAX).max(128),
+                config.socket_send_buffer_bytes.map(|bytes| bytes as usize),
+                config.socket_receive_buffer_bytes.map(|bytes| bytes as usize),
+                false,
+            )
+        };
+        let socket = once_free(listener, open).map_err(refuse)?;
         let address = socket.local().map_err(refuse)?;
         bound.push(Bound { socket, name: Arc::from(listener.name.as_str()), address });
     }
     Ok(bound)
+}
+
+/// How long a port may stay taken by a broker that has ended: the kernel takes its ring apart after the process is gone,
+/// and an accept that waits in the ring holds the socket until then, some tens of milliseconds.
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// From outside, nothing tells a port whose owner was killed a moment ago from one whose owner runs: both are waited for,
+/// and the second is refused after that time.
+fn once_free(
+    listener: &config::Listener,
+    open: impl Fn() -> std::io::Result<Socket>,
+) -> std::io::Result<Socket> {
+    let begun = Instant::now();
+    let mut said = false;
+    loop {
+        match open() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < PORT_PATIENCE => {
+                if !said {
+                    tracing::info!(%listener, seconds = PORT_PATIENCE.as_secs(), "taken: waiting in case its owner has just ended");
+                    said = true;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Where clients shall reach this broker, by listener.
