@@ -78,6 +78,10 @@ fn steps(text: &str) -> Vec<Event> {
                 seen.version = Some(number(3) as i32);
                 events.push(seen);
             }
+            "gone" => {
+                let part: Arc<str> = words[1].into();
+                events.push(Event::new(t, 0, When::Info, What::Gone).at(&part));
+            }
             "fault" => events.push(Event::new(t, 0, When::Info, What::Fault)),
             "heal" => events.push(Event::new(t, 0, When::Info, What::Heal)),
             "stop" => events.push(Event::new(t, 0, When::Info, What::Stop)),

@@ -210,6 +210,7 @@ struct Partition {
     in_conflict: BTreeSet<(u64, u64)>,
     below_min: Option<BelowMin>,
     drained: bool,
+    gone: bool,
     waiting_since: Option<u64>,
     unreadable_since: Option<u64>,
     stuck: bool,
@@ -314,6 +315,10 @@ impl Checker {
                 }
                 self.look_for_progress(part);
             }
+            What::Gone => {
+                let part = self.part(event)?;
+                self.parts[part].gone = true;
+            }
             What::Isr => {
                 let part = self.part(event)?;
                 self.on_in_sync_set(part, event);
@@ -344,7 +349,7 @@ impl Checker {
             self.verdict.weak_lost += part.unread_weak.len() as u64;
             self.verdict.unknown +=
                 part.operations.values().filter(|o| !o.settled).map(|o| o.count).sum::<u64>();
-            let (read_end, drained) = (part.read_end, part.drained);
+            let (read_end, drained, gone) = (part.read_end, part.drained, part.gone);
             for (offset, value) in unread {
                 if offset.is_some_and(|offset| offset < read_end) {
                     self.found(
@@ -354,6 +359,8 @@ impl Checker {
                         value,
                         "acknowledged, read past, and never read",
                     );
+                } else if gone {
+                    // Read or not, it was deleted.
                 } else if drained {
                     self.found(Name::Unseen, index, offset, value, "acknowledged, and not there at the end");
                 } else {
@@ -898,6 +905,9 @@ impl Checker {
     fn look_for_progress(&mut self, part: usize) {
         let Some(healed) = self.healed_at else { return };
         let at = &mut self.parts[part];
+        if at.gone {
+            return;
+        }
         let waits = |since: Option<u64>| {
             since.is_some_and(|since| self.now.saturating_sub(since.max(healed)) > self.rules.patience_ns)
         };

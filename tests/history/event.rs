@@ -1,6 +1,6 @@
 //! One event of a history, and its line of JSON.
 //!
-//! `{"t":ns,"client":7,"type":"invoke|ok|fail|info","f":"send|poll|assign|subscribe|producer|isr|fault|heal|stop",
+//! `{"t":ns,"client":7,"type":"invoke|ok|fail|info","f":"send|poll|assign|subscribe|producer|isr|fault|heal|stop|gone",
 //! "part":"orders-3","value":41,"offset":17,"epoch":4,"error":"..."}`. `value` and `offset` are a number, or an array where
 //! an operation has several; one offset for several values is the first of consecutive ones. A value is sent once in a
 //! history, and one client's values in one partition rise. Beyond the operations of clients:
@@ -8,6 +8,7 @@
 //!   nothing but what the scenario does has happened, as with `acks=1`);
 //! * `isr`: the in-sync set as ZooKeeper holds it, seen now; `version` is the version of the node;
 //! * `fault`, `heal`, `stop`: a fault begins, all is well again, the load ends;
+//! * `gone`: the partition's topic is being deleted, and nothing of it needs to be read any more;
 //! * `end` at a poll: the end of the partition that the broker named with the answer.
 //!
 //! A topic that was deleted and made again is `orders#2-3` from then on.
@@ -38,6 +39,7 @@ pub enum What {
     Fault,
     Heal,
     Stop,
+    Gone,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -23,6 +23,16 @@ pub struct Produced {
     pub base_offset: i64,
 }
 
+/// Who leads a partition, as a broker's metadata says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Led {
+    pub code: i16,
+    pub partition: i32,
+    /// -1: nobody.
+    pub leader: i32,
+    pub in_sync: Vec<i32>,
+}
+
 #[derive(Debug)]
 pub struct Fetched {
     pub code: i16,
@@ -34,6 +44,15 @@ pub struct Fetched {
 impl Client {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         Client::connect_as("test", address)
+    }
+
+    /// With less patience, for a broker that may be gone or silent.
+    pub fn connect_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, correlation: 0, id: "test" })
     }
 
     /// With a client id of its own.
@@ -55,6 +74,18 @@ impl Client {
         frame.extend_from_slice(&self.correlation.to_be_bytes());
         put_string(&mut frame, self.id);
         frame.extend_from_slice(body);
+        self.stream.write_all(&frame)
+    }
+
+    /// Half of a request, after which the connection is of no use.
+    pub fn send_half(&mut self, key: i16, version: i16, body: &[u8]) -> io::Result<()> {
+        let mut frame = Vec::with_capacity(body.len() / 2 + 20);
+        frame.extend_from_slice(&((body.len() + 10 + self.id.len()) as i32).to_be_bytes());
+        frame.extend_from_slice(&key.to_be_bytes());
+        frame.extend_from_slice(&version.to_be_bytes());
+        frame.extend_from_slice(&(self.correlation + 1).to_be_bytes());
+        put_string(&mut frame, self.id);
+        frame.extend_from_slice(&body[..body.len() / 2]);
         self.stream.write_all(&frame)
     }
 
@@ -98,25 +129,7 @@ impl Client {
     }
 
     pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> io::Result<i16> {
-        let mut body = Vec::new();
-        put_i32(&mut body, 1);
-        put_string(&mut body, name);
-        put_i32(&mut body, partitions);
-        put_i16(&mut body, 1); // replicas
-        put_i32(&mut body, 0); // assignments
-        put_i32(&mut body, configs.len() as i32);
-        for (key, value) in configs {
-            put_string(&mut body, key);
-            put_string(&mut body, value);
-        }
-        put_i32(&mut body, 30_000); // timeout
-        body.push(0); // not only validate
-        let body = self.call(19, 2, &body)?;
-        let mut answer = Answer(&body);
-        answer.i32()?; // throttle
-        answer.count()?;
-        answer.string()?;
-        answer.i16()
+        self.create_replicated(name, partitions, 1, configs)
     }
 
     /// `create_topic` on a broker that has just started: one of Java's answers before its controller counts it among the
@@ -146,6 +159,75 @@ impl Client {
         let body = self.call(20, 1, &body)?;
         let mut answer = Answer(&body);
         answer.i32()?;
+        answer.count()?;
+        answer.string()?;
+        answer.i16()
+    }
+
+    /// The brokers' addresses by id, and (error, leader, in-sync set) of each of the topic's partitions; an error of the
+    /// topic itself is one of a partition -1.
+    pub fn metadata(&mut self, topic: &str) -> io::Result<(BTreeMap<i32, SocketAddr>, Vec<Led>)> {
+        let mut body = Vec::new();
+        put_i32(&mut body, 1);
+        put_string(&mut body, topic);
+        let body = self.call(3, 1, &body)?;
+        let mut answer = Answer(&body);
+        let mut brokers = BTreeMap::new();
+        for _ in 0..answer.count()? {
+            let id = answer.i32()?;
+            let host = answer.string()?;
+            let port = answer.i32()?;
+            answer.nullable()?; // rack
+            let address = format!("{host}:{port}").parse();
+            brokers.insert(id, address.map_err(|_| unreadable("a broker's address"))?);
+        }
+        answer.i32()?; // controller
+        let mut led = Vec::new();
+        for _ in 0..answer.count()? {
+            let code = answer.i16()?;
+            answer.string()?;
+            answer.take(1)?;
+            if code != 0 {
+                led.push(Led { code, partition: -1, leader: -1, in_sync: Vec::new() });
+            }
+            for _ in 0..answer.count()? {
+                let code = answer.i16()?;
+                let partition = answer.i32()?;
+                let leader = answer.i32()?;
+                for _ in 0..answer.count()? {
+                    answer.i32()?;
+                }
+                let in_sync = (0..answer.count()?).map(|_| answer.i32()).collect::<io::Result<_>>()?;
+                led.push(Led { code, partition, leader, in_sync });
+            }
+        }
+        Ok((brokers, led))
+    }
+
+    /// `create_topic` with replicas.
+    pub fn create_replicated(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> io::Result<i16> {
+        let mut body = Vec::new();
+        put_i32(&mut body, 1);
+        put_string(&mut body, name);
+        put_i32(&mut body, partitions);
+        put_i16(&mut body, replicas);
+        put_i32(&mut body, 0); // assignments
+        put_i32(&mut body, configs.len() as i32);
+        for (key, value) in configs {
+            put_string(&mut body, key);
+            put_string(&mut body, value);
+        }
+        put_i32(&mut body, 30_000); // timeout
+        body.push(0); // not only validate
+        let body = self.call(19, 2, &body)?;
+        let mut answer = Answer(&body);
+        answer.i32()?; // throttle
         answer.count()?;
         answer.string()?;
         answer.i16()
@@ -199,17 +281,7 @@ impl Client {
     }
 
     pub fn send_produce(&mut self, topic: &str, partition: i32, acks: i16, batch: &[u8]) -> io::Result<()> {
-        let mut body = Vec::with_capacity(batch.len() + 64);
-        put_i16(&mut body, -1);
-        put_i16(&mut body, acks);
-        put_i32(&mut body, 30_000);
-        put_i32(&mut body, 1);
-        put_string(&mut body, topic);
-        put_i32(&mut body, 1);
-        put_i32(&mut body, partition);
-        put_i32(&mut body, batch.len() as i32);
-        body.extend_from_slice(batch);
-        self.send(0, 7, &body)
+        self.send(0, 7, &produce_body(topic, partition, acks, batch))
     }
 
     pub fn receive_produced(&mut self) -> io::Result<Produced> {
@@ -331,6 +403,21 @@ impl Client {
         }
         Ok(batches)
     }
+}
+
+/// Produce version 7 of one batch.
+pub fn produce_body(topic: &str, partition: i32, acks: i16, batch: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(batch.len() + 64);
+    put_i16(&mut body, -1);
+    put_i16(&mut body, acks);
+    put_i32(&mut body, 30_000);
+    put_i32(&mut body, 1);
+    put_string(&mut body, topic);
+    put_i32(&mut body, 1);
+    put_i32(&mut body, partition);
+    put_i32(&mut body, batch.len() as i32);
+    body.extend_from_slice(batch);
+    body
 }
 
 fn expect_no_error(what: &str, code: i16) -> io::Result<()> {

@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod bench;
 pub mod client;
+pub mod cluster;
 pub mod group;
 pub mod java;
 pub mod process;
@@ -53,6 +54,13 @@ impl Folder {
 
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// It stays for a look.
+    pub fn keep(self) -> PathBuf {
+        let path = self.0.clone();
+        std::mem::forget(self);
+        path
     }
 }
 

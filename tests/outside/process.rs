@@ -9,7 +9,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
@@ -38,9 +39,20 @@ pub fn engine() -> Option<String> {
     std::env::var("RINGDAW_TEST_ENGINE").ok().filter(|engine| !engine.is_empty())
 }
 
+/// A port nobody listens on, below the range the kernel hands out: else a client that tries to reach a broker that is down
+/// may get the broker's own port for its end, and connect to itself.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    let mut number = now ^ std::process::id().wrapping_mul(0x9e37_79b9);
+    for _ in 0..1000 {
+        number = number.wrapping_mul(0x01f1_23bb).wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed) | 1);
+        let port = 10_000 + (number >> 8) as u16 % 20_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from 10000 to 29999");
 }
 
 /// `folder` gets `server.properties` and `broker.log`; data lives in `folder/data` unless settings say otherwise.
