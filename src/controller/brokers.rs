@@ -136,13 +136,14 @@ impl<Z: Ensemble> Controller<Z> {
         );
         let leaderless: Vec<TopicPartition> = leaderless.into_iter().collect();
         self.partitions_offline(&leaderless);
-        let nobody_lost_a_leader = leaderless.is_empty();
+        let nobody_is_told = leaderless.is_empty() && others.is_empty();
         self.leaders_for(leaderless).await?;
         self.replicas_to(others, ReplicaState::Offline).await?;
         if !on_their_way_out.is_empty() {
             self.deletions_failed(on_their_way_out).await?;
         }
-        if nobody_lost_a_leader {
+        // Java was never seen to say it again where replicas went too: who lives stands in those requests.
+        if nobody_is_told {
             let everybody = self.context.broker_ids();
             self.batch.metadata(&self.context, everybody, []);
             self.send();

@@ -230,6 +230,11 @@ impl Tree {
         self.watches.remove(&session);
     }
 
+    /// The next transaction has this number.
+    pub fn continue_at(&mut self, zxid: i64) {
+        self.zxid = zxid - 1;
+    }
+
     /// What was written since the last call, in order.
     pub fn take_log(&mut self) -> Vec<Done> {
         std::mem::take(&mut self.log)
