@@ -3,7 +3,7 @@
 # the foreign clients, a short run of the main job.
 #
 #   test.sh          about half an hour on two cores the first time, mostly building
-#   test.sh --long   also repeats the crash tests with new seeds, and mutates a million hostile inputs
+#   test.sh --long   also repeats the crash tests with new seeds, mutates a million hostile inputs, and plays all scenarios
 #
 # What cannot be had on this machine is skipped by name and counted. The last line is
 # `N passed, N failed, N skipped`; the exit status is 1 if something failed.
@@ -95,6 +95,10 @@ if [ "$long" = yes ]; then
     counted 1200 "crash-$round" cargo test --locked --test crash
   done
   RINGDAW_FUZZ_ROUNDS=1000000 counted 3600 hostile cargo test --locked --test protocol hostile
+  counted 3600 scenarios-one-broker env RINGDAW_SCENARIO_LONG=1 RINGDAW_SCENARIO_TABLE="$logs/scenarios.txt" \
+    cargo test --locked --test scenarios one_broker
+  counted 3600 scenarios-java env RINGDAW_SCENARIO_TABLE="$logs/scenarios.txt" \
+    cargo test --locked --test scenarios -- --ignored java
 fi
 
 # ---- the product ------------------------------------------------------------------------------

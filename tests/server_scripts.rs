@@ -5,6 +5,7 @@ mod outside;
 use outside::Folder;
 use outside::client::Client;
 use outside::process::{binary, free_port, write_properties};
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -101,4 +102,61 @@ fn a_start_without_a_settings_file_shows_how_to_use_it() {
     let done = script("kafka-server-start.sh", folder.path()).output().expect("the script");
     assert_eq!(done.status.code(), Some(1));
     assert!(said(&done).contains("server.properties [--override property=value]"), "{}", said(&done));
+}
+
+/// Ends what a failed test leaves running.
+struct Up<'a>(&'a Path);
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        let _ = cluster(self.0, &["down"]);
+    }
+}
+
+fn cluster(folder: &Path, arguments: &[&str]) -> Output {
+    script("cluster.sh", folder)
+        .env("CLUSTER_DIR", folder)
+        .env("BROKERS", "1")
+        .env("ZOOKEEPERS", "1")
+        .args(arguments)
+        .output()
+        .expect("the script")
+}
+
+#[test]
+fn a_cluster_is_started_killed_and_ended_by_its_script() {
+    const NAME: &str = "a_cluster_is_started_killed_and_ended_by_its_script";
+    if let Some(why) = outside::zookeeper::missing() {
+        return outside::skip(NAME, &why);
+    }
+    let folder = Folder::new("cluster-script");
+    let place = folder.path();
+    let _up = Up(place);
+    let does = |arguments: &[&str]| {
+        let done = cluster(place, arguments);
+        assert!(done.status.success(), "{arguments:?}: {}", said(&done));
+        said(&done)
+    };
+    assert!(does(&["up"]).starts_with("brokers 127.0.0.1:"));
+    let port = fs::read_to_string(place.join("broker-1.port")).expect("its port");
+    let port: u16 = port.trim().parse().expect("a port");
+    assert!(answers(port));
+    let status = does(&["status"]);
+    let line = status.lines().find(|line| line.starts_with("broker 1 ")).expect("its line").to_string();
+    assert!(line.ends_with(" up") && status.contains("zookeeper 1  "), "{status}");
+    assert!(does(&["zkCli", "get", "/controller"]).contains("\"brokerid\":1"));
+    does(&["kill", "1"]);
+    assert!(!answers(port));
+    assert!(does(&["status"]).contains(&format!("broker 1     127.0.0.1:{port:<5}  pid -        down")));
+    does(&["start", "1"]);
+    assert!(answers(port));
+    let unknown = cluster(place, &["kill", "2"]);
+    assert!(!unknown.status.success() && said(&unknown).contains("brokers are 1 to 1"), "{}", said(&unknown));
+    does(&["down"]);
+    assert!(!answers(port));
+    assert_eq!(fs::read_dir(place).expect("its files").filter(is_pid_file).count(), 0);
+}
+
+fn is_pid_file(entry: &std::io::Result<fs::DirEntry>) -> bool {
+    entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "pid"))
 }
