@@ -416,11 +416,13 @@ impl Play {
 
     fn take_log(&mut self) {
         for done in self.zookeeper.tree().take_log() {
-            if done.session == self.session.id() && done.session > 100 && done.session != 1000 {
-                if let Some(write) = our_write(&done.operation, done.version) {
-                    self.writes.push(write.clone());
-                    self.unmatched.push(write);
-                }
+            // Sessions of controllers; 1000 is the script's.
+            if !(100..1000).contains(&done.session) {
+                continue;
+            }
+            if let Some(write) = our_write(&done.operation, done.version) {
+                self.writes.push(write.clone());
+                self.unmatched.push(write);
             }
         }
     }
