@@ -5,6 +5,7 @@
 
 use super::batch;
 use super::client::Client;
+use super::network::Network;
 use super::process::{binary, free_port, pause, resume, terminate, write_properties};
 use super::zookeeper::Ensemble;
 use ringdaw::metadata::zookeeper::client::Client as Nodes;
@@ -115,6 +116,8 @@ pub struct Node {
     pub address: SocketAddr,
     pub folder: PathBuf,
     start: Start,
+    /// What its command begins with: where it runs.
+    place: Vec<String>,
     child: Option<Child>,
     paused: bool,
     /// Lines of the log that a panic is looked for behind.
@@ -143,18 +146,23 @@ impl Node {
     fn launch(&mut self) {
         assert!(self.child.is_none(), "broker {} runs already", self.id);
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the broker's log");
-        let mut command = match &self.start {
+        let mut words = self.place.clone();
+        let mut classpath = None;
+        match &self.start {
             Start::Ringdaw => {
-                let mut command = Command::new(binary());
-                command.arg("broker").arg(self.folder.join("server.properties"));
-                command
+                words.extend([binary().display().to_string(), "broker".to_string()]);
+                words.push(self.folder.join("server.properties").display().to_string());
             }
-            Start::Java { classpath, words } => {
-                let mut command = Command::new(&words[0]);
-                command.args(&words[1..]).env("CLASSPATH", classpath);
-                command
+            Start::Java { classpath: jars, words: java } => {
+                words.extend(java.iter().cloned());
+                classpath = Some(jars);
             }
-        };
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        if let Some(classpath) = classpath {
+            command.env("CLASSPATH", classpath);
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
@@ -248,6 +256,8 @@ impl Drop for Node {
 pub struct Cluster {
     pub subject: Subject,
     pub nodes: Vec<Node>,
+    /// Of its own, else all is on loopback.
+    pub network: Option<Network>,
     /// Without one the single broker keeps its metadata itself.
     pub ensemble: Option<Ensemble>,
     pub connect: String,
@@ -260,21 +270,31 @@ impl Cluster {
         subject: Subject,
         brokers: usize,
         zookeepers: usize,
+        own_network: bool,
         settings: &[(String, String)],
     ) -> Cluster {
-        let ensemble = (zookeepers > 0).then(|| Ensemble::start(folder, zookeepers));
+        let network = own_network.then(|| {
+            let brokers = (1..=brokers).map(|id| format!("b{id}"));
+            Network::new(&brokers.chain((1..=zookeepers).map(|n| format!("z{n}"))).collect::<Vec<_>>())
+        });
+        let ensemble = (zookeepers > 0).then(|| Ensemble::start_in(folder, zookeepers, network.as_ref()));
         let connect =
             ensemble.as_ref().map_or(String::new(), |ensemble| format!("{}/kafka", ensemble.connect()));
         let nodes = (1..=brokers as i32)
             .map(|id| {
                 let folder = folder.join(format!("broker-{id}"));
                 let port = free_port();
-                let start = prepare(&folder, subject, id, port, &connect, settings);
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                Node { id, address, folder, start, child: None, paused: false, starts: 0 }
+                let at = format!("b{id}");
+                let host = network.as_ref().map_or(Ipv4Addr::LOCALHOST, |network| network.address(&at));
+                let place = network.as_ref().map_or(Vec::new(), |network| network.words(&at));
+                let mut settings = settings.to_vec();
+                settings.push(("listeners".to_string(), format!("PLAINTEXT://{host}:{port}")));
+                let start = prepare(&folder, subject, id, port, &connect, &settings);
+                let address = SocketAddr::from((host, port));
+                Node { id, address, folder, start, place, child: None, paused: false, starts: 0 }
             })
             .collect();
-        let mut cluster = Cluster { subject, nodes, ensemble, connect };
+        let mut cluster = Cluster { subject, nodes, network, ensemble, connect };
         // The first makes the nodes that all share.
         for index in 0..brokers {
             cluster.nodes[index].launch();
@@ -319,7 +339,12 @@ impl Cluster {
         loop {
             let node = &mut self.nodes[index];
             if let Some(why) = node.has_died() {
-                panic!("{why}");
+                // Java does not wait for the registration that a killed broker left behind: its supervisor does.
+                let is_early =
+                    matches!(node.start, Start::Java { .. }) && why.contains("NodeExistsException");
+                assert!(is_early && Instant::now() < until, "{why}");
+                std::thread::sleep(Duration::from_millis(500));
+                node.launch();
             }
             let asked = Client::connect_within(node.address, Duration::from_secs(2));
             if asked.and_then(|mut client| client.api_versions()).is_ok() {

@@ -12,6 +12,7 @@ pub mod client;
 pub mod cluster;
 pub mod group;
 pub mod java;
+pub mod network;
 pub mod process;
 pub mod sandbox;
 pub mod zookeeper;

@@ -3,6 +3,7 @@
 //! In: a folder. Out: addresses that answer. Each server ends with the value that stands for it, by its own pid. Where
 //! Java or the package is missing, tests skip by name.
 
+use super::network::Network;
 use super::process::free_port;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -27,13 +28,16 @@ pub fn missing() -> Option<String> {
 
 pub struct Server {
     pub port: u16,
+    host: Ipv4Addr,
+    /// What its command begins with: where it runs.
+    place: Vec<String>,
     folder: PathBuf,
     child: Option<Child>,
 }
 
 impl Server {
-    fn launch(folder: PathBuf, port: u16) -> Server {
-        let mut server = Server { port, folder, child: None };
+    fn launch(folder: PathBuf, host: Ipv4Addr, port: u16, place: Vec<String>) -> Server {
+        let mut server = Server { port, host, place, folder, child: None };
         server.start();
         server
     }
@@ -42,7 +46,9 @@ impl Server {
     pub fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.folder.join("zookeeper.log"));
         let log = log.expect("zookeeper.log");
-        let child = Command::new("java")
+        let words = self.place.iter().map(String::as_str).chain(["java"]).collect::<Vec<_>>();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .args([
                 "-Xmx128m",
                 "-XX:+UseSerialGC",
@@ -72,7 +78,7 @@ impl Server {
 
     /// A four-letter word's answer.
     pub fn ask(&self, word: &str) -> Option<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        let mut stream = TcpStream::connect((self.host, self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         stream.write_all(word.as_bytes()).ok()?;
         let mut answer = String::new();
@@ -113,11 +119,19 @@ pub struct Ensemble {
 impl Ensemble {
     /// Ticks of 500 ms: sessions of 1 to 10 seconds.
     pub fn start(folder: &Path, count: usize) -> Ensemble {
+        Ensemble::start_in(folder, count, None)
+    }
+
+    /// The same, server n at the node `zn` of a network.
+    pub fn start_in(folder: &Path, count: usize, network: Option<&Network>) -> Ensemble {
+        let host = |index: usize| {
+            network.map_or(Ipv4Addr::LOCALHOST, |network| network.address(&format!("z{}", index + 1)))
+        };
         let ports: Vec<[u16; 3]> = (0..count).map(|_| [free_port(), free_port(), free_port()]).collect();
         let mut members = String::new();
         if count > 1 {
             for (index, [_, peer, election]) in ports.iter().enumerate() {
-                members += &format!("server.{}=127.0.0.1:{peer}:{election}\n", index + 1);
+                members += &format!("server.{}={}:{peer}:{election}\n", index + 1, host(index));
             }
         }
         let servers = ports.iter().enumerate().map(|(index, [port, _, _])| {
@@ -127,12 +141,14 @@ impl Ensemble {
             fs::write(data.join("myid"), format!("{}\n", index + 1)).expect("myid");
             let text = format!(
                 "tickTime=500\ninitLimit=20\nsyncLimit=10\ndataDir={}\nclientPort={port}\n\
-                 clientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n\
+                 clientPortAddress={}\nadmin.enableServer=false\nmaxClientCnxns=0\n\
                  forceSync=no\n{members}",
-                data.display()
+                data.display(),
+                host(index)
             );
             fs::write(folder.join("zoo.cfg"), text).expect("zoo.cfg");
-            Server::launch(folder, *port)
+            let place = network.map_or(Vec::new(), |network| network.words(&format!("z{}", index + 1)));
+            Server::launch(folder, host(index), *port, place)
         });
         let ensemble = Ensemble { servers: servers.collect() };
         ensemble.servers.iter().for_each(Server::wait);
@@ -141,7 +157,7 @@ impl Ensemble {
 
     /// `host:port,...` of all servers.
     pub fn connect(&self) -> String {
-        let all: Vec<String> = self.servers.iter().map(|s| format!("127.0.0.1:{}", s.port)).collect();
+        let all: Vec<String> = self.servers.iter().map(|s| format!("{}:{}", s.host, s.port)).collect();
         all.join(",")
     }
 

@@ -13,7 +13,7 @@ mod play;
 mod script;
 
 use outside::cluster::Subject;
-use outside::{Numbers, java, skip, zookeeper};
+use outside::{Numbers, java, network, skip, zookeeper};
 use play::Outcome;
 use script::Script;
 use std::fmt::Write as _;
@@ -49,6 +49,10 @@ fn play_all(test: &str, subject: Subject, scripts: &[Script]) {
     let mut numbers = Numbers::seeded(test);
     let mut outcomes = Vec::new();
     for script in scripts {
+        if let Some(why) = script.own_network.then(network::missing).flatten() {
+            skip(&script.name, &why);
+            continue;
+        }
         eprintln!("{}: {}", script.name, script.title);
         let outcome = play::play(script, subject, is_long(), &mut numbers);
         eprintln!("{}\n{}", Outcome::HEAD, outcome.row());
@@ -61,7 +65,7 @@ fn play_all(test: &str, subject: Subject, scripts: &[Script]) {
 fn judge_all(outcomes: &[Outcome]) {
     let mut failures = String::new();
     let rows: Vec<String> = outcomes.iter().map(Outcome::row).collect();
-    for outcome in outcomes.iter().filter(|outcome| !outcome.is_clean()) {
+    for outcome in outcomes.iter().filter(|outcome| !outcome.is_as_expected()) {
         let complaints = outcome.complaints.join("\n");
         writeln!(failures, "{}:\n{}{complaints}", outcome.scenario, outcome.verdict).expect("memory");
     }

@@ -8,7 +8,7 @@ use crate::load::{Producer, Producing, Reader, Recorder, Shared, Topic};
 use crate::outside::client::Client;
 use crate::outside::cluster::{Cluster, Glass, Subject};
 use crate::outside::{Folder, Numbers};
-use crate::script::{Script, Step, Who};
+use crate::script::{From, Script, Step, Who};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -28,6 +28,8 @@ pub struct Outcome {
     /// What the checker cannot see: brokers that ended by themselves, replicas that differ, a partition that did not end.
     pub complaints: Vec<String>,
     pub took: Duration,
+    /// What had to be found: the story is one of the rig itself.
+    pub planted: Vec<Name>,
 }
 
 impl Outcome {
@@ -49,11 +51,20 @@ impl Outcome {
             self.verdict.unknown,
             self.verdict.longest_gap.0 / 1_000_000,
             self.took.as_secs(),
-            if self.is_clean() { "clean" } else { "NOT CLEAN" }
+            match (self.planted.is_empty(), self.is_as_expected()) {
+                (true, true) => "clean",
+                (true, false) => "NOT CLEAN",
+                (false, true) => "found",
+                (false, false) => "NOT FOUND",
+            }
         )
     }
 
-    pub fn is_clean(&self) -> bool {
+    /// Nothing was found; or, where something was planted, it was.
+    pub fn is_as_expected(&self) -> bool {
+        if !self.planted.is_empty() {
+            return self.planted.iter().any(|name| self.verdict.counts.contains_key(name));
+        }
         self.verdict.is_clean() && self.complaints.is_empty()
     }
 }
@@ -80,12 +91,12 @@ struct Stage<'a> {
 pub fn play(script: &Script, subject: Subject, long: bool, numbers: &mut Numbers) -> Outcome {
     let begun = Instant::now();
     let folder = Folder::new(&format!("scenario-{}", script.name));
+    let (brokers, zookeepers) = (script.brokers, script.zookeepers);
     let cluster =
-        Cluster::start(folder.path(), subject, script.brokers, script.zookeepers, &settings(script));
+        Cluster::start(folder.path(), subject, brokers, zookeepers, script.own_network, &settings(script));
     let glass = cluster.glass();
-    let allowed =
-        script.allowed.iter().map(|name| Name::parse(name).unwrap_or_else(|| panic!("no anomaly {name}")));
-    let rules = Rules { allowed: allowed.collect(), in_sync_min: script.in_sync_min, ..Default::default() };
+    let allowed = names(&script.allowed).into_iter().collect();
+    let rules = Rules { allowed, in_sync_min: script.in_sync_min, ..Default::default() };
     let recorder = Arc::new(Recorder::new(rules, &folder.join("history.jsonl")));
     let shared = shared(&cluster, &recorder);
     // A long run has more of everything; a Java broker on a small machine takes its time to start.
@@ -132,12 +143,18 @@ pub fn play(script: &Script, subject: Subject, long: bool, numbers: &mut Numbers
         verdict,
         complaints,
         took: begun.elapsed(),
+        planted: names(&script.planted),
     };
-    if !outcome.is_clean() {
+    if !outcome.is_as_expected() {
         let kept = Folder::keep(folder);
         eprintln!("{}: the history and the logs are in {}", script.name, kept.display());
     }
     outcome
+}
+
+fn names(texts: &[String]) -> Vec<Name> {
+    let parse = |text: &String| Name::parse(text).unwrap_or_else(|| panic!("no anomaly {text}"));
+    texts.iter().map(parse).collect()
 }
 
 /// Short timers, so that faults are noticed in the time of a test; segments of 1 MiB, so that rolls happen.
@@ -275,6 +292,11 @@ impl Stage<'_> {
                 });
             }
             Step::StartZooKeepers => self.start_zookeepers(),
+            Step::Cut { who, from, one_way } => {
+                self.fault();
+                self.cut(who, *from, *one_way);
+            }
+            Step::HealNetwork => self.network().heal(),
             Step::CutClients => {
                 self.fault();
                 self.shared.cuts.fetch_add(1, Ordering::Relaxed);
@@ -304,6 +326,28 @@ impl Stage<'_> {
     fn zookeeper(&mut self, index: usize) -> &mut crate::outside::zookeeper::Server {
         let ensemble = self.cluster.ensemble.as_mut().expect("a scenario with ZooKeeper");
         &mut ensemble.servers[index]
+    }
+
+    fn network(&mut self) -> &mut crate::outside::network::Network {
+        self.cluster.network.as_mut().expect("a scenario with a network of its own")
+    }
+
+    fn cut(&mut self, who: &Who, from: From, one_way: bool) {
+        let servers = self.cluster.ensemble.as_ref().map_or(0, |ensemble| ensemble.servers.len());
+        let ids: Vec<i32> = self.cluster.nodes.iter().map(|node| node.id).collect();
+        for id in self.pick(who) {
+            let others: Vec<String> = match from {
+                From::OtherBrokers => ids.iter().filter(|o| **o != id).map(|o| format!("b{o}")).collect(),
+                From::Broker(other) => vec![format!("b{other}")],
+                From::ZooKeepers => (1..=servers).map(|n| format!("z{n}")).collect(),
+            };
+            for other in others {
+                self.network().cut(&format!("b{id}"), &other);
+                if !one_way {
+                    self.network().cut(&other, &format!("b{id}"));
+                }
+            }
+        }
     }
 
     /// The brokers meant; `last` and `last_zookeepers` remember them.
@@ -430,7 +474,7 @@ impl Stage<'_> {
                 let how = Producing {
                     acks: producers.acks,
                     idempotent: producers.idempotent,
-                    weak: producers.acks != -1 && self.script.brokers > 1,
+                    weak: producers.acks != -1 && self.script.brokers > 1 && !producers.promised,
                     retries: producers.retries,
                     pause: Duration::from_millis(10),
                 };
@@ -484,6 +528,9 @@ impl Stage<'_> {
 
     /// Heal everything, settle, read every partition to its end.
     fn end(&mut self) -> Vec<String> {
+        if let Some(network) = &mut self.cluster.network {
+            network.heal();
+        }
         self.start_zookeepers();
         let ids: Vec<i32> = self.cluster.nodes.iter().map(|node| node.id).collect();
         for id in &ids {

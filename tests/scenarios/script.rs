@@ -13,6 +13,10 @@ pub struct Script {
     pub zookeepers: usize,
     /// Also with one broker that keeps its metadata itself.
     pub alone: bool,
+    /// In namespaces, so that it can be cut.
+    pub own_network: bool,
+    /// What must be found: a story of the rig itself.
+    pub planted: Vec<String>,
     pub partitions: i32,
     pub replicas: i16,
     pub in_sync_min: usize,
@@ -30,6 +34,8 @@ pub struct Producers {
     pub idempotent: bool,
     pub acks: i16,
     pub retries: bool,
+    /// Acknowledgements are held against the subject although they promise less.
+    pub promised: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +51,14 @@ pub enum Who {
     ZooKeeper(usize),
     LeadingZooKeeper,
     EveryZooKeeper,
+}
+
+/// What somebody no longer reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    OtherBrokers,
+    ZooKeepers,
+    Broker(i32),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +85,12 @@ pub enum Step {
     UntilRegistered,
     StartZooKeepers,
     CutClients,
+    Cut {
+        who: Who,
+        from: From,
+        one_way: bool,
+    },
+    HealNetwork,
     /// Topics that come and go beside the load.
     Administer,
     DeleteAndMakeAgain,
@@ -118,6 +138,8 @@ impl Script {
         match key {
             "brokers" => self.brokers = number(value)?,
             "zookeepers" => self.zookeepers = number(value)?,
+            "network" => self.own_network = value == "own",
+            "plant" => self.planted.extend(value.split(',').map(|name| name.trim().to_string())),
             "alone" => self.alone = value == "too",
             "topic" => {
                 for piece in value.split(',').map(str::trim) {
@@ -146,12 +168,14 @@ impl Script {
                     },
                     acks: -1,
                     retries: true,
+                    promised: false,
                 };
                 for word in words {
                     match word {
                         "acks all" => producers.acks = -1,
                         "acks 1" => producers.acks = 1,
                         "acks 0" => producers.acks = 0,
+                        "promised" => producers.promised = true,
                         "no retries" => producers.retries = false,
                         other => return Err(format!("a producer knows no {other}")),
                     }
@@ -238,6 +262,7 @@ fn step(line: &str) -> Result<Step, String> {
         "wait until every partition is led" => Some(Step::UntilLed),
         "wait until every broker is registered" => Some(Step::UntilRegistered),
         "start the zookeepers that are down" => Some(Step::StartZooKeepers),
+        "heal the network" => Some(Step::HealNetwork),
         "cut the clients" => Some(Step::CutClients),
         "create, change and delete a topic" => Some(Step::Administer),
         "delete the topic and make it again" => Some(Step::DeleteAndMakeAgain),
@@ -261,6 +286,16 @@ fn step(line: &str) -> Result<Step, String> {
             }
             None => duration(rest).map(|time| Step::Wait(time, time)),
         },
+        "cut" => {
+            let (rest, one_way) = rest.strip_suffix(" one way").map_or((rest, false), |rest| (rest, true));
+            let (who, from) = rest.split_once(" from ").ok_or("cut WHO from WHOM")?;
+            let from = match from {
+                "every other broker" => From::OtherBrokers,
+                "every zookeeper" => From::ZooKeepers,
+                one => From::Broker(number(one.strip_prefix("broker ").ok_or("cut from broker N")?)?),
+            };
+            Ok(Step::Cut { who: who_of(who)?, from, one_way })
+        }
         "kill" => Ok(Step::Kill(who_of(rest)?)),
         "stop" => Ok(Step::Stop(who_of(rest)?)),
         "start" => Ok(Step::Start(who_of(rest)?)),
