@@ -14,6 +14,9 @@ use crate::wire::message::list_offsets::{
     ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic,
 };
 use crate::wire::message::metadata::{MetadataRequest, MetadataRequestTopic};
+use crate::wire::message::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use crate::wire::message::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use crate::wire::primitive::Uuid;
 
@@ -87,6 +90,51 @@ pub fn by_topic<T>(items: impl IntoIterator<Item = (TopicPartition, T)>) -> Vec<
 
 fn refused(what: impl Into<String>, code: i16) -> ClientError {
     ClientError::Refused { what: what.into(), code: ErrorCode::from_code(code) }
+}
+
+/// In whose name offsets are committed.
+pub struct Committer<'a> {
+    pub group: &'a str,
+    /// -1 and an empty id: nobody's, which only a group without members takes.
+    pub generation: i32,
+    pub member: &'a str,
+    pub instance: Option<&'a str>,
+}
+
+impl Committer<'_> {
+    /// Asks the coordinator to keep offsets; the first error code of its answer, or 0.
+    pub fn commit(
+        &self,
+        connection: &mut Connection,
+        offsets: &[(TopicPartition, i64)],
+    ) -> Result<i16, ClientError> {
+        let topics = by_topic(offsets.iter().cloned());
+        let topics = topics.iter().map(|(name, partitions)| OffsetCommitRequestTopic {
+            name,
+            partitions: partitions
+                .iter()
+                .map(|(partition_index, offset)| OffsetCommitRequestPartition {
+                    partition_index: *partition_index,
+                    committed_offset: *offset,
+                    committed_leader_epoch: -1,
+                    commit_timestamp: -1,
+                    committed_metadata: Some(""),
+                })
+                .collect(),
+        });
+        let request = OffsetCommitRequest {
+            group_id: self.group,
+            generation_id_or_member_epoch: self.generation,
+            member_id: self.member,
+            group_instance_id: self.instance,
+            retention_time_ms: -1,
+            topics: topics.collect(),
+        };
+        connection.call(&request, |response| {
+            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|partition| partition.error_code).find(|code| *code != 0).unwrap_or(0)
+        })
+    }
 }
 
 impl Client {

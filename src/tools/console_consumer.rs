@@ -177,7 +177,7 @@ struct Asked {
 fn parse(arguments: &[OsString], err: &mut dyn Write) -> Result<Asked, Ended> {
     let options: Options = read_options(
         arguments,
-        "This tool helps to read data from Kafka topics and outputs it to standard output.",
+        Some("This tool helps to read data from Kafka topics and outputs it to standard output."),
     )?;
     if options.version {
         return Err(Ended::Shown(env!("CARGO_PKG_VERSION").to_owned()));

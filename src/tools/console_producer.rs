@@ -152,8 +152,10 @@ struct Asked {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Asked, Ended> {
-    let options: Options =
-        read_options(arguments, "This tool helps to read data from standard input and publish it to Kafka.")?;
+    let options: Options = read_options(
+        arguments,
+        Some("This tool helps to read data from standard input and publish it to Kafka."),
+    )?;
     if options.version {
         return Err(Ended::Shown(env!("CARGO_PKG_VERSION").to_owned()));
     }

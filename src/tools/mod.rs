@@ -48,24 +48,17 @@ pub(crate) fn failed<T>(text: impl Into<String>) -> Result<T, Ended> {
     Err(Ended::Failed(text.into()))
 }
 
-/// Parses Kafka's arguments; help is an ending of its own.
-pub(crate) fn parse<T: clap::Parser>(arguments: &[OsString]) -> Result<T, Ended> {
+/// The options of a tool, read in Kafka's words; help is an ending of its own. `about`: what the tool says when it is given
+/// none, where none are no command.
+pub(crate) fn read_options<T: clap::Parser>(arguments: &[OsString], about: Option<&str>) -> Result<T, Ended> {
     use clap::error::ErrorKind;
+    if let Some(about) = about.filter(|_| arguments.is_empty()) {
+        return failed(about);
+    }
     T::try_parse_from(arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             Ended::Shown(error.to_string().trim_end().to_owned())
         }
-        _ => Ended::Failed(error.to_string().trim_end().to_owned()),
-    })
-}
-
-/// The options of a tool that says `about` when it is given none.
-pub(crate) fn read_options<T: clap::Parser>(arguments: &[OsString], about: &str) -> Result<T, Ended> {
-    if arguments.is_empty() {
-        return failed(about);
-    }
-    T::try_parse_from(arguments).map_err(|error| match error.kind() {
-        clap::error::ErrorKind::DisplayHelp => Ended::Shown(error.to_string().trim_end().to_owned()),
         _ => Ended::Failed(kafkas_words(&error)),
     })
 }

@@ -10,16 +10,13 @@ use std::time::{Duration, Instant};
 use super::ConsumerSettings;
 use super::assignor::{Assignor, Member, Shares, assign};
 use crate::tools::client::{Client, ClientError, Connection};
-use crate::tools::cluster::{Kind, TopicPartition, by_topic};
+use crate::tools::cluster::{Committer, Kind, TopicPartition, by_topic};
 use crate::tools::{Ended, failed, java};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::consumer_protocol::{Assignment, ConsumerPartitions, StickyUserData, Subscription};
 use crate::wire::message::heartbeat::HeartbeatRequest;
 use crate::wire::message::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use crate::wire::message::leave_group::{LeaveGroupRequest, LeaveGroupRequestMember};
-use crate::wire::message::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
 use crate::wire::message::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 
 const PROTOCOL_TYPE: &str = "consumer";
@@ -389,35 +386,11 @@ impl Membership {
         if positions.is_empty() || self.generation < 0 {
             return Ok(());
         }
-        let topics = by_topic(positions.iter().cloned());
         let (group, member, instance) = (self.group.clone(), self.member.clone(), self.instance.clone());
         let generation = self.generation;
         let code = self.call(client, |connection| {
-            let topics = topics.iter().map(|(name, partitions)| OffsetCommitRequestTopic {
-                name,
-                partitions: partitions
-                    .iter()
-                    .map(|(partition_index, offset)| OffsetCommitRequestPartition {
-                        partition_index: *partition_index,
-                        committed_offset: *offset,
-                        committed_leader_epoch: -1,
-                        commit_timestamp: -1,
-                        committed_metadata: Some(""),
-                    })
-                    .collect(),
-            });
-            let request = OffsetCommitRequest {
-                group_id: &group,
-                generation_id_or_member_epoch: generation,
-                member_id: &member,
-                group_instance_id: instance.as_deref(),
-                retention_time_ms: -1,
-                topics: topics.collect(),
-            };
-            connection.call(&request, |response| {
-                let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-                partitions.map(|partition| partition.error_code).find(|code| *code != 0).unwrap_or(0)
-            })
+            let instance = instance.as_deref();
+            Committer { group: &group, generation, member: &member, instance }.commit(connection, positions)
         })?;
         self.out_of_date(code)?;
         Ok(())

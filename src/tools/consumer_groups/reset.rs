@@ -9,12 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::moment::{datetime_ms, duration_ms};
 use super::{Failure, Options, Streams, chosen, committed, describe, partitions_of};
 use crate::tools::client::Client;
-use crate::tools::cluster::{EARLIEST, LATEST, TopicPartition, by_topic};
+use crate::tools::cluster::{Committer, EARLIEST, LATEST, TopicPartition};
 use crate::tools::java;
 use crate::wire::error_code::ErrorCode;
-use crate::wire::message::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
 
 type Offsets = Vec<(TopicPartition, i64)>;
 
@@ -307,42 +304,14 @@ fn commit(client: &mut Client, group: &str, offsets: &Offsets) -> Result<(), Fai
     if offsets.is_empty() {
         return Ok(());
     }
-    let topics = by_topic(offsets.iter().cloned());
-    let (_, codes) = client.at_coordinator(group, |connection| {
-        let topics = topics.iter().map(|(name, partitions)| OffsetCommitRequestTopic {
-            name,
-            partitions: partitions
-                .iter()
-                .map(|(partition_index, offset)| OffsetCommitRequestPartition {
-                    partition_index: *partition_index,
-                    committed_offset: *offset,
-                    committed_leader_epoch: -1,
-                    commit_timestamp: -1,
-                    committed_metadata: Some(""),
-                })
-                .collect(),
-        });
-        let request = OffsetCommitRequest {
-            group_id: group,
-            generation_id_or_member_epoch: -1,
-            member_id: "",
-            group_instance_id: None,
-            retention_time_ms: -1,
-            topics: topics.collect(),
-        };
-        connection.call(&request, |response| {
-            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-            let codes: Vec<i16> = partitions.map(|p| p.error_code).filter(|code| *code != 0).collect();
-            (codes.first().copied().unwrap_or(0), codes)
-        })
-    })?;
-    match codes.first() {
-        None => Ok(()),
-        Some(code) => {
-            let reason = java::exception(*code);
-            Err(Failure::Command(format!("java.util.concurrent.ExecutionException: {reason}")))
-        }
+    let nobody = Committer { group, generation: -1, member: "", instance: None };
+    let (code, ()) =
+        client.at_coordinator(group, |connection| Ok((nobody.commit(connection, offsets)?, ())))?;
+    if code == 0 {
+        return Ok(());
     }
+    let reason = java::exception(code);
+    Err(Failure::Command(format!("java.util.concurrent.ExecutionException: {reason}")))
 }
 
 #[cfg(test)]

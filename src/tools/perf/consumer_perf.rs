@@ -14,7 +14,7 @@ use crate::clock::date_of;
 
 use super::reader::{From, Reader};
 use super::settings::{Settings, deprecated};
-use super::{Ended, MB, failed, parse, split};
+use super::{Ended, MB, failed, read_options, split};
 
 /// Read records as fast as they come and report how many and how fast.
 #[derive(Parser, Debug)]
@@ -131,7 +131,7 @@ fn four(value: f64) -> String {
 }
 
 pub fn run(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Ended> {
-    let options: Options = parse(arguments)?;
+    let options: Options = read_options(arguments, None)?;
     if options.messages.is_some() {
         deprecated(err, "--messages", "--num-records");
     }

@@ -12,7 +12,7 @@ use clap::Parser;
 use super::reader::{From, Reader};
 use super::settings::{Settings, deprecated};
 use super::topology::{self, Topology};
-use super::{Ended, failed, parse};
+use super::{Ended, failed, read_options};
 use crate::tools::client::Connection;
 use crate::wire::batch_builder::BatchBuilder;
 use crate::wire::compression::Codec;
@@ -95,7 +95,7 @@ fn java_double(value: f64) -> String {
 
 pub fn run(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Ended> {
     let arguments = modern(arguments, err)?;
-    let options: Options = parse(&arguments)?;
+    let options: Options = read_options(&arguments, None)?;
     let acks = match options.producer_acks.as_str() {
         "all" | "-1" => -1,
         "1" => 1,
@@ -207,7 +207,7 @@ mod tests {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         let mut said = Vec::new();
         let arguments = modern(&words("h:9092 t 100 all 20"), &mut said).unwrap();
-        let options: Options = parse(&arguments).unwrap();
+        let options: Options = read_options(&arguments, None).unwrap();
         assert_eq!((options.topic.as_str(), options.num_records, options.record_size), ("t", 100, 20));
         assert!(String::from_utf8(said).unwrap().contains("deprecated"));
         assert!(modern(&words("h:9092 t 100"), &mut Vec::new()).is_err());

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::{Ended, failed, parse, settings};
+use super::{Ended, failed, read_options, settings};
 
 /// MB of these tools.
 const MB: f64 = 1024.0 * 1024.0;

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 
 use super::producer::{Acks, Producer, ProducerSettings};
 use super::settings::{Settings, deprecated};
-use super::{Ended, MB, failed, parse, split};
+use super::{Ended, MB, failed, read_options, split};
 
 /// Kafka keeps at most this many latencies.
 const SAMPLES_MAX: u64 = 500_000;
@@ -238,7 +238,7 @@ fn payload(options: &Options) -> Result<Payload, Ended> {
 }
 
 pub fn run(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Ended> {
-    let options: Options = parse(arguments)?;
+    let options: Options = read_options(arguments, None)?;
     for (given, old, new) in [
         (!options.producer_props.is_empty(), "--producer-props", "--command-property"),
         (options.producer_config.is_some(), "--producer.config", "--command-config"),
@@ -378,10 +378,10 @@ mod tests {
     fn arguments_of_both_ages_are_read_and_contradictions_are_refused() {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         let old = "--topic t --num-records 10 --record-size 100 --throughput -1 --producer-props bootstrap.servers=h:1 acks=1";
-        let options: Options = parse(&words(old)).unwrap();
+        let options: Options = read_options(&words(old), None).unwrap();
         assert_eq!((options.throughput, options.producer_props.len()), (-1.0, 2));
         let both = "--topic t --num-records 10 --record-size 100 --payload-monotonic --throughput 5";
-        assert!(payload(&parse(&words(both)).unwrap()).is_err());
-        assert!(matches!(parse::<Options>(&words("--help")), Err(Ended::Shown(_))));
+        assert!(payload(&read_options(&words(both), None).unwrap()).is_err());
+        assert!(matches!(read_options::<Options>(&words("--help"), None), Err(Ended::Shown(_))));
     }
 }
