@@ -82,6 +82,8 @@ pub(super) enum Appending<T> {
         to: T,
         reply: Reply,
         gone: Vec<TopicPartition>,
+        /// The group goes with them.
+        whole: bool,
     },
     Commit {
         group: Arc<str>,
@@ -340,12 +342,11 @@ impl<T: Copy> Coordinator<T> {
                     tracing::warn!(%group, %error, "a record of the group could not be written; it will be tried again");
                 }
             }
-            Appending::Deletion { group: name, serial, to, mut reply, gone } => {
+            Appending::Deletion { group: name, serial, to, mut reply, gone, whole } => {
                 match (result, &mut reply) {
-                    (Ok(base_offset), reply) => {
+                    (Ok(base_offset), _) => {
                         if let Some(group) = find(groups, &name, serial) {
                             gone.iter().for_each(|at| group.offsets.remove_before(at, base_offset));
-                            let whole = matches!(reply, Reply::Delete(_));
                             if whole && group.is_empty() && group.holds_no_offsets() {
                                 groups.remove(&name);
                             }
@@ -506,7 +507,7 @@ impl<T: Copy> Coordinator<T> {
         }
         let serial = group.serial;
         let reply = Reply::Delete(ErrorCode::None);
-        let waits = Appending::Deletion { group: name.clone(), serial, to, reply, gone };
+        let waits = Appending::Deletion { group: name.clone(), serial, to, reply, gone, whole: true };
         let id = self.appends.insert(waits) as u32;
         actions.push(Action::Append(Append { id, records, of_offsets: false }));
     }
@@ -607,11 +608,20 @@ fn delete_offsets<T: Copy>(group: &mut Group<T>, partitions: &[TopicPartition], 
     let gone = gone.filter(|(at, _)| group.offsets.get(at).is_some());
     let gone: Vec<TopicPartition> = gone.map(|(at, _)| at.clone()).collect();
     let reply = Reply::DeleteOffsets(Ok(codes));
-    if gone.is_empty() {
+    let mut records: Vec<NewRecord> = gone.iter().map(|at| record::no_offset(&group.id, at)).collect();
+    // With its last offset goes a group that nobody is in, as Kafka has it.
+    let whole = group.is_empty()
+        && group.pending.is_empty()
+        && group.commits_in_flight == 0
+        && group.offsets.iter().all(|(at, _)| gone.contains(at));
+    if whole && group.generation > 0 {
+        records.push(record::no_group(&group.id));
+    }
+    if records.is_empty() {
         return out.reply(to, reply);
     }
-    let records: Vec<NewRecord> = gone.iter().map(|at| record::no_offset(&group.id, at)).collect();
-    let waits = Appending::Deletion { group: group.id.clone(), serial: group.serial, to, reply, gone };
+    let (id, serial) = (group.id.clone(), group.serial);
+    let waits = Appending::Deletion { group: id, serial, to, reply, gone, whole };
     out.append(records, false, waits);
 }
 
