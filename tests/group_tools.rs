@@ -227,3 +227,73 @@ fn a_broker_that_cannot_be_reached_is_one_sentence_and_exit_code_1() {
     assert_eq!(answer.err.lines().count(), 1, "{answer:?}");
     assert!(answer.out.starts_with("\nError: Executing consumer group command failed due to "), "{answer:?}");
 }
+
+/// What `--why` says, and its exit code.
+fn why(address: SocketAddr, group: &str) -> String {
+    let address = address.to_string();
+    let answer = ours(&["--bootstrap-server", &address, "--describe", "--group", group, "--why"]);
+    assert_eq!((answer.status, answer.err.as_str()), (0, ""), "{answer:?}");
+    answer.out
+}
+
+#[test]
+fn a_group_that_rebalances_says_whom_it_waits_for_and_until_when() {
+    let folder = Folder::new("group-why");
+    let broker = Broker::start(&folder.join("data"), &[("group.initial.rebalance.delay.ms", "0")]);
+    let mut client = Client::connect(broker.address).expect("a connection");
+    assert_eq!(client.create_topic("orders", 1, &[]).expect("create"), 0);
+    client.await_coordinator("live");
+    let metadata = subscription(&["orders"]);
+    let join = Join {
+        group: "live",
+        session_ms: 200_000,
+        rebalance_ms: 100_000,
+        kind: "consumer",
+        protocols: &[("range", &metadata)],
+    };
+    let first = client.settle(&join, Some("first"), &assignment(&[("orders", &[0])]));
+    let said = why(broker.address, "live");
+    assert!(said.contains("Group live is Stable for ") && said.contains("It waits for nothing"), "{said}");
+    // A second member: the first has to join again, and does not.
+    let mut second = Client::connect(broker.address).expect("a connection");
+    let newcomer =
+        outside::group::Who { generation: -1, instance: Some("second".to_owned()), ..Default::default() };
+    second.send_join(&newcomer, &join).expect("JoinGroup");
+    let deadline = std::time::Instant::now() + outside::client::PATIENCE;
+    let said = loop {
+        let said = why(broker.address, "live");
+        if said.contains("PreparingRebalance") {
+            break said;
+        }
+        assert!(std::time::Instant::now() < deadline, "{said}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert!(said.contains("It waits for members to join again."), "{said}");
+    assert!(said.contains("without the 1 it waits for: max.poll.interval.ms is the setting."), "{said}");
+    let row = said.lines().find(|line| line.starts_with(&first.member)).expect("the first member");
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[2..5], ["yes", "200000", "100000"], "{said}");
+    assert!(cells[5].parse::<u64>().is_ok(), "{said}");
+    let row = said.lines().find(|line| line.starts_with("second-")).expect("the second member");
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!((cells[2], cells[5]), ("no", "-"), "{said}");
+    assert_eq!(why(broker.address, "nope"), "\nGroup nope does not exist.\n");
+    broker.stop();
+}
+
+#[test]
+fn a_group_without_an_offsets_topic_says_what_that_takes() {
+    if let Some(missing) = java::missing() {
+        return skip("a_group_without_an_offsets_topic_says_what_that_takes", &missing);
+    }
+    let folder = Folder::new("group-why-none");
+    let broker =
+        ZooKeeper::start(&folder.join("java")).start_broker(&[("offsets.topic.replication.factor", "3")]);
+    let said = why(broker.address, "g");
+    assert_eq!(
+        said,
+        "\nGroup g has no coordinator: there is no topic __consumer_offsets, offsets.topic.replication.factor asks \
+         for 3 replicas, and the brokers alive are 1.\n"
+    );
+    broker.stop();
+}

@@ -24,6 +24,7 @@ use crate::wire::message::delete_groups::{
 };
 use crate::wire::message::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribeGroupsResponseGroup, DescribeGroupsResponseMember,
+    DescribeGroupsResponseWhy, DescribeGroupsResponseWhyMember,
 };
 use crate::wire::message::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::wire::message::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
@@ -48,6 +49,24 @@ use crate::wire::version::ApiKey;
 const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
 /// All groups are of this type: those of KIP-848 are not offered.
 const TYPE: &str = "classic";
+
+fn put_why(why: &group::Why) -> DescribeGroupsResponseWhy<'_> {
+    let members = why.members.iter().map(|member| DescribeGroupsResponseWhyMember {
+        is_waited_for: member.is_waited_for,
+        session_timeout_ms: member.session_timeout_ms,
+        rebalance_timeout_ms: member.rebalance_timeout_ms,
+        heard_ms_ago: member.heard_ms_ago.unwrap_or(-1),
+    });
+    let (ends_in_ms, ends_by) = why.ends.unwrap_or((-1, ""));
+    DescribeGroupsResponseWhy {
+        reason: why.reason.into(),
+        for_ms: why.for_ms.unwrap_or(-1),
+        ends_in_ms,
+        ends_by: ends_by.into(),
+        pending: why.pending as i32,
+        members: members.collect(),
+    }
+}
 
 /// What the network loop knows about a request.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +101,7 @@ enum Asked {
     /// LeaveGroup.
     Members(Vec<Leaving>),
     /// Groups by name, in the order of the replies.
-    Groups { names: Vec<Arc<str>>, with_operations: bool },
+    Groups { names: Vec<Arc<str>>, with_operations: bool, why: bool },
     /// Topics with their partitions; a partition without an error has the next place in the reply.
     Partitions(Vec<TopicCodes>),
     /// Of OffsetFetch: each group, and what was asked of it.
@@ -264,7 +283,7 @@ pub fn start(
                 starting.ask(name.clone(), Request::Describe);
             }
             let with_operations = request.include_authorized_operations;
-            starting.pending.asked = Asked::Groups { names, with_operations };
+            starting.pending.asked = Asked::Groups { names, with_operations, why: request.why };
         }
         ApiKey::ListGroups => {
             let request = ListGroupsRequest::decode(r, version)?;
@@ -293,7 +312,7 @@ pub fn start(
             for name in &names {
                 starting.ask(name.clone(), Request::Delete);
             }
-            starting.pending.asked = Asked::Groups { names, with_operations: false };
+            starting.pending.asked = Asked::Groups { names, with_operations: false, why: false };
         }
         ApiKey::OffsetDelete => {
             let request = OffsetDeleteRequest::decode(r, version)?;
@@ -502,9 +521,9 @@ impl PendingGroups {
                 self.put(out, &HeartbeatResponse { throttle_time_ms: 0, error_code: *error as i16 });
             }
             (Asked::Members(members), Some(Some(Reply::Leave(left)))) => self.put_left(out, members, left),
-            (Asked::Groups { names, with_operations }, _) => match self.key {
+            (Asked::Groups { names, with_operations, why }, _) => match self.key {
                 ApiKey::DeleteGroups => self.put_deleted(out, names),
-                _ => self.put_described(out, names, *with_operations),
+                _ => self.put_described(out, names, *with_operations, *why),
             },
             (Asked::Partitions(topics), Some(Some(reply))) => self.put_partitions(out, topics, reply),
             (Asked::Offsets(groups), _) => self.put_offsets(out, groups),
@@ -544,7 +563,7 @@ impl PendingGroups {
         self.put(out, &DeleteGroupsResponse { throttle_time_ms: 0, results: results.collect() });
     }
 
-    fn put_described(&self, out: &mut Vec<u8>, names: &[Arc<str>], with_operations: bool) {
+    fn put_described(&self, out: &mut Vec<u8>, names: &[Arc<str>], with_operations: bool, why: bool) {
         let groups = names.iter().zip(&self.replies).map(|(name, reply)| {
             let Some(Reply::Describe(described)) = reply else {
                 unreachable!("Describe is not answered by {reply:?}")
@@ -566,6 +585,7 @@ impl PendingGroups {
                 protocol_data: shared(&described.protocol),
                 members: members.collect(),
                 authorized_operations: if told { GROUP_OPERATIONS } else { i32::MIN },
+                why: described.why.iter().filter(|_| why).map(put_why).collect(),
             }
         });
         self.put(out, &DescribeGroupsResponse { throttle_time_ms: 0, groups: groups.collect() });

@@ -277,7 +277,7 @@ impl<T: Copy> Coordinator<T> {
                 let offsets = fetch(group, wanted, stable);
                 out.reply(to, Reply::Offsets(FetchedOffsets { error: ErrorCode::None, offsets }));
             }
-            Request::Describe => out.reply(to, Reply::Describe(group.describe())),
+            Request::Describe => out.reply(to, Reply::Describe(group.describe(out.moment))),
             Request::DeleteOffsets(partitions) => delete_offsets(group, &partitions, to, &mut out),
             Request::Delete => unreachable!("taken out above"),
         }

@@ -27,7 +27,8 @@ pub use load::LoadError;
 pub use record::NewRecord;
 pub use request::{
     Commit, CommitPart, Described, DescribedMember, FetchedOffset, FetchedOffsets, Join, Joined,
-    JoinedMember, Leaving, Left, Membership, Protocol, Reply, Request, Sync, Synced, TopicPartition,
+    JoinedMember, Leaving, Left, Membership, Protocol, Reply, Request, Sync, Synced, TopicPartition, Why,
+    WhyMember,
 };
 
 /// The partition of the offsets topic that keeps a group: what Java makes of the hash code of its name.

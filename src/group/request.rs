@@ -191,12 +191,38 @@ pub struct Described {
     pub protocol_type: Arc<str>,
     pub protocol: Arc<str>,
     pub members: Vec<DescribedMember>,
+    /// `None` of a group that is not there.
+    pub why: Option<Why>,
+}
+
+/// What a group waits for, and until when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Why {
+    pub reason: &'static str,
+    /// How long the group has been in its state.
+    pub for_ms: Option<i64>,
+    /// When the wait ends by itself, and by which setting.
+    pub ends: Option<(i64, &'static str)>,
+    /// Ids that were given out and have not come back.
+    pub pending: usize,
+    /// In the order of the group's members.
+    pub members: Vec<WhyMember>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WhyMember {
+    pub is_waited_for: bool,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    /// Since it was last heard of; `None` while it waits for an answer itself.
+    pub heard_ms_ago: Option<i64>,
 }
 
 impl Described {
     /// A description without anything in it, in this state.
     pub fn nothing(error: ErrorCode, state: &'static str) -> Described {
-        Described { error, state, protocol_type: "".into(), protocol: "".into(), members: Vec::new() }
+        let (protocol_type, protocol): (Arc<str>, Arc<str>) = ("".into(), "".into());
+        Described { error, state, protocol_type, protocol, members: Vec::new(), why: None }
     }
 }
 

@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::coordinator::{Action, Appending, Out};
+use super::coordinator::{Action, Appending, Moment, Out};
 use super::member::Member;
 use super::offsets::{Committed, Offsets};
 use super::record::{self, GroupValue, MemberValue, NewRecord};
 use super::request::{
     Commit, Described, Join, Joined, JoinedMember, Leaving, Membership, Reply, Sync, Synced, TopicPartition,
+    Why, WhyMember,
 };
 use super::subscription;
 use super::timers::{Timer, What};
@@ -984,7 +985,7 @@ impl<T: Copy> Group<T> {
         out.append(records, true, waits);
     }
 
-    pub fn describe(&self) -> Described {
+    pub fn describe(&self, moment: Moment) -> Described {
         let stable = matches!(self.state, State::Stable { .. });
         let protocol = self.protocol.as_deref().filter(|_| stable);
         Described {
@@ -993,7 +994,61 @@ impl<T: Copy> Group<T> {
             protocol_type: self.protocol_type.clone().unwrap_or_else(|| "".into()),
             protocol: protocol.unwrap_or("").into(),
             members: self.in_order().map(|member| member.described(protocol)).collect(),
+            why: Some(self.why(moment)),
         }
+    }
+
+    /// What it waits for. A wait for members ends when the time to join is over, or when the last of them is believed dead.
+    fn why(&self, moment: Moment) -> Why {
+        let left_ms = |until: Instant| until.since(moment.now).as_millis() as i64;
+        let leader_owes = || {
+            let leader = self.leader.as_ref().and_then(|id| self.members.get(id));
+            leader.is_some_and(|leader| leader.syncing.is_none())
+        };
+        let is_waited_for = |member: &Member<T>| match &self.state {
+            State::Empty => false,
+            State::Preparing { initial, .. } => initial.is_none() && member.joining.is_none(),
+            State::Completing { .. } => self.leader.as_ref() == Some(&member.id) && member.syncing.is_none(),
+            State::Stable { .. } => member.owes_sync,
+        };
+        let members: Vec<WhyMember> = self
+            .in_order()
+            .map(|member| WhyMember {
+                is_waited_for: is_waited_for(member),
+                session_timeout_ms: member.session_timeout_ms,
+                rebalance_timeout_ms: member.rebalance_timeout_ms,
+                heard_ms_ago: member
+                    .deadline
+                    .filter(|_| !member.waits())
+                    .map(|deadline| (i64::from(member.session_timeout_ms) - left_ms(deadline)).max(0)),
+            })
+            .collect();
+        let sessions = self.in_order().filter(|member| is_waited_for(member)).map(|member| member.deadline);
+        let dead_ms =
+            sessions.collect::<Option<Vec<Instant>>>().and_then(|all| all.into_iter().max()).map(left_ms);
+        let earlier = |due: Instant| match dead_ms {
+            Some(dead_ms) if dead_ms < left_ms(due) => (dead_ms, "session.timeout.ms"),
+            Some(_) | None => (left_ms(due), "max.poll.interval.ms"),
+        };
+        let (reason, ends) = match &self.state {
+            State::Empty if self.pending.is_empty() => ("nothing: it has no members", None),
+            State::Empty => ("members that were given an id and have not joined with it", None),
+            State::Preparing { due, initial: Some(_) } => {
+                let ends = (left_ms(*due), "group.initial.rebalance.delay.ms");
+                ("members that may still come: it was empty", Some(ends))
+            }
+            State::Preparing { due, initial: None } => ("members to join again", Some(earlier(*due))),
+            State::Completing { sync_due } if leader_owes() => {
+                ("the assignment that its leader makes", Some(earlier(*sync_due)))
+            }
+            State::Completing { .. } => ("its assignment to be written to __consumer_offsets", None),
+            State::Stable { sync_due: Some(due) } if self.owing_sync > 0 => {
+                ("members to fetch their assignment", Some(earlier(*due)))
+            }
+            State::Stable { .. } => ("nothing: it is stable", None),
+        };
+        let for_ms = self.state_since_ms.map(|since| (moment.wall.0 - since).max(0));
+        Why { reason, for_ms, ends, pending: self.pending.len(), members }
     }
 
     /// True when a consumer of the group reads the topic, or nobody can say.

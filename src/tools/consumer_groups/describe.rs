@@ -35,8 +35,7 @@ pub struct Group {
 pub fn group(client: &mut Client, name: &str) -> Result<Group, Failure> {
     let coordinator = client.coordinator(name, Kind::Group)?;
     let (code, found) = client.at_coordinator(name, |connection| {
-        let request =
-            DescribeGroupsRequest { groups: vec![name].into(), include_authorized_operations: false };
+        let request = DescribeGroupsRequest { groups: vec![name].into(), ..Default::default() };
         connection.call(&request, |response| match response.groups.first() {
             None => (-1, Err("the coordinator did not answer for it".to_owned())),
             Some(group) => (group.error_code, read(group, name, coordinator.clone())),

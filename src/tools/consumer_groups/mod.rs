@@ -6,12 +6,13 @@
 //! and 4.0 has again; and a cluster that cannot be asked ends with 1, where Kafka's tool prints a stack trace and ends
 //! with 0.
 //!
-//! Reading order: `options`, this file, `describe`, `reset` with `moment`.
+//! Reading order: `options`, this file, `describe`, `why`, `reset` with `moment`.
 
 mod describe;
 mod moment;
 mod options;
 mod reset;
+mod why;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -123,7 +124,10 @@ fn execute(options: &Options, streams: &mut Streams<'_>) -> Result<(), Failure> 
     if options.list {
         list(&mut client, options, streams)
     } else if options.describe {
-        describe::describe(&mut client, options, streams)
+        match options.why {
+            true => why::describe(&mut client, options, streams),
+            false => describe::describe(&mut client, options, streams),
+        }
     } else if options.delete {
         delete(&mut client, options, streams)
     } else if options.delete_offsets {

@@ -68,6 +68,9 @@ pub struct Options {
     /// With --describe: members
     #[arg(long)]
     pub members: bool,
+    /// With --describe: what the group waits for, since when, and what ends it. Kafka's tool has no such option
+    #[arg(long)]
+    pub why: bool,
     /// With --describe: more, such as the partitions of each member
     #[arg(long)]
     pub verbose: bool,
@@ -187,6 +190,7 @@ fn check(options: &Options, err: &mut dyn Write) -> Result<(), String> {
     if !options.describe {
         let only_described = [
             ("members", options.members),
+            ("why", options.why),
             ("verbose", options.verbose),
             ("offsets", options.offsets),
             ("state", options.state.is_some() && !options.list),
@@ -211,6 +215,9 @@ fn check(options: &Options, err: &mut dyn Write) -> Result<(), String> {
             return wrong(
                 "Option [describe] takes at most one of these options: [members], [offsets], [state]",
             );
+        }
+        if options.why && one.contains(&true) {
+            return wrong("Option [why] is unavailable with [members], [offsets] and [state]");
         }
         if matches!(&options.state, Some(Some(_))) {
             return wrong("Option [describe] does not take a value for [state]");
