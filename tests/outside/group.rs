@@ -179,6 +179,18 @@ impl Client {
         partition: i32,
         offset: i64,
     ) -> io::Result<i16> {
+        self.commit_with(group, who, (topic, partition), offset, "")
+    }
+
+    /// The same with metadata beside the offset.
+    pub fn commit_with(
+        &mut self,
+        group: &str,
+        who: &Who,
+        (topic, partition): (&str, i32),
+        offset: i64,
+        metadata: &str,
+    ) -> io::Result<i16> {
         let mut body = Vec::new();
         put_string(&mut body, group);
         put_i32(&mut body, who.generation);
@@ -190,7 +202,7 @@ impl Client {
         put_i32(&mut body, partition);
         body.extend_from_slice(&offset.to_be_bytes());
         put_i32(&mut body, -1);
-        put_nullable(&mut body, Some(""));
+        put_nullable(&mut body, Some(metadata));
         let body = self.call(8, 7, &body)?;
         let mut answer = Answer(&body);
         answer.i32()?;
