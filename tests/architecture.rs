@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("replication", &["log", "wire"]),
     ("transaction", &["producer", "wire"]),
     ("group", &["wire"]),
-    ("metadata", &["config", "quota", "reactor", "wire"]),
+    ("metadata", &["config", "quota", "reactor", "replication", "wire"]),
     ("controller", &["config", "metadata", "wire"]),
     // threads: they own sockets, files and the metadata store, and drive the rules
     (
@@ -60,7 +60,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "control_thread",
-        &["api", "config", "controller", "io_thread", "log", "metadata", "metrics", "reactor", "wire"],
+        &[
+            "api",
+            "config",
+            "controller",
+            "io_thread",
+            "log",
+            "metadata",
+            "metrics",
+            "reactor",
+            "replication",
+            "wire",
+        ],
     ),
     (
         "network_thread",
@@ -91,6 +102,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "network_thread",
             "producer",
             "reactor",
+            "replication",
             "wire",
         ],
     ),

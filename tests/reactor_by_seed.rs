@@ -11,7 +11,7 @@ use ringdaw::config::{Config, TopicConfig};
 use ringdaw::control_thread;
 use ringdaw::ids::{BrokerId, Home, LeaderEpoch, ReactorId};
 use ringdaw::io_thread::order::{Order, Replica};
-use ringdaw::io_thread::{DirectoryState, IoLoop};
+use ringdaw::io_thread::{DirectoryState, IoLoop, Surroundings};
 use ringdaw::log::window::WindowLimits;
 use ringdaw::log::{Log, LogConfig};
 use ringdaw::metadata::{Cluster, Difference, Image, Partition, Topic};
@@ -54,7 +54,7 @@ const SLOTS: u32 = OFFSETS_SLOT + 1;
 
 fn replica(slot: u32, topic: &str, partition: i32, log: Log, config: &Arc<TopicConfig>) -> Replica {
     let (topic, config) = (topic.into(), Arc::clone(config));
-    Replica { slot, topic, partition, leader_epoch: LeaderEpoch(0), config, directory: 0, log }
+    Replica { slot, topic, partition, leader_epoch: LeaderEpoch(0), alone: true, config, directory: 0, log }
 }
 
 struct World {
@@ -119,14 +119,20 @@ impl World {
         );
         // A small window, so that write-outs and drops happen.
         let limits = WindowLimits::new(64 << 10, 128 << 10);
+        let surroundings = Surroundings {
+            reactor: ReactorId(0),
+            broker: this,
+            directories,
+            limits,
+            notes: Box::new(|_| {}),
+            propose: Box::new(|_| unreachable!("there is one replica of everything")),
+        };
         let io = IoLoop::new(
             &config,
             registry,
             "reactor-0".to_owned(),
             metrics.clone(),
-            directories,
-            limits,
-            Box::new(|_| {}),
+            surroundings,
             engine.now(),
         );
         let sleeper = Sleeper::new(engine.waker());

@@ -307,16 +307,15 @@ fn nodes_changed_by_hand_are_followed_or_named() {
     shell.set("/brokers/topics/damaged", "{\"version\":0,\"partitions\":{\"0\":[1]}}");
     logged("ZooKeeper node /brokers/topics/damaged: version 0 is unknown");
     assert_eq!(values(&mut client, "damaged", 0), ["damaged"]);
-    // So is one that takes partitions away, or moves them.
+    // One that moves partitions is not followed, as in Kafka: that is asked for elsewhere.
     shell.set("/brokers/topics/good", "{\"version\":1,\"partitions\":{\"0\":[9]}}");
-    logged("/brokers/topics/good no longer has the 1 partitions and replicas");
     assert_eq!(produce(&mut client, "good", 0, "more"), 1);
     // A topic whose nodes are torn out is served on, and nothing of it is removed.
     for path in ["partitions/0/state", "partitions/0", "partitions"] {
         shell.delete(&format!("/brokers/topics/lost/{path}"));
     }
     shell.delete("/brokers/topics/lost");
-    logged("/brokers/topics/lost is gone, but nobody asked for the topic to be deleted");
+    logged("a topic's node is gone, but nobody asked for it to be deleted");
     assert_eq!(produce(&mut client, "lost", 0, "more"), 1);
     // Notes that cannot be read are passed over; the next one counts.
     let note = "/config/changes/config_change_";
@@ -441,8 +440,10 @@ fn a_broker_that_must_not_join_is_refused_in_one_sentence() {
         1,
         "broker.id 1001 is taken: /brokers/ids/1001 is registered by PLAINTEXT://127.0.0.1:",
     );
-    refuse("third", &settings(&[("broker.id", "7")]), 1, "broker 1001 (127.0.0.1:");
-    assert!(!shell.exists("/brokers/ids/7"));
+    let third = start("third", &settings(&[("broker.id", "7")]));
+    assert!(shell.exists("/brokers/ids/7"));
+    third.stop();
+    wait("its registration to go", || !shell.exists("/brokers/ids/7"));
     assert_eq!(produce(&mut client, "t", 0, "kept"), 0);
     broker.stop();
     let broker = start("first", &settings(&[("broker.id", "-1")]));
@@ -500,7 +501,8 @@ fn a_broker_outlives_its_zookeeper_and_its_session() {
     assert_eq!(values(&mut client, "t", 0), ["before", "meanwhile"]);
     assert_eq!(client.topics().expect("Metadata").len(), 1);
     let code = client.create_topic("new", 1, &[]).expect("CreateTopics");
-    assert_eq!(code, 7, "REQUEST_TIMED_OUT");
+    // Where a step of the controller was under way it has left office.
+    assert!(matches!(code, 7 | 41), "REQUEST_TIMED_OUT or NOT_CONTROLLER, not {code}");
 
     // Back before the session ends, and then a session that ends: registered again, elected again, still serving.
     ensemble.servers[0].start();

@@ -14,10 +14,13 @@ use crate::metadata::Image;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::header::RequestHeader;
 use crate::wire::message::Message;
+use crate::wire::message::allocate_producer_ids::AllocateProducerIdsRequest;
 use crate::wire::message::alter_client_quotas::AlterClientQuotasRequest;
 use crate::wire::message::alter_configs::AlterConfigsRequest;
+use crate::wire::message::alter_partition::AlterPartitionRequest;
 use crate::wire::message::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 use crate::wire::message::alter_user_scram_credentials::AlterUserScramCredentialsRequest;
+use crate::wire::message::controlled_shutdown::ControlledShutdownRequest;
 use crate::wire::message::create_acls::CreateAclsRequest;
 use crate::wire::message::create_partitions::CreatePartitionsRequest;
 use crate::wire::message::create_topics::CreateTopicsRequest;
@@ -35,10 +38,13 @@ use crate::wire::message::elect_leaders::ElectLeadersRequest;
 use crate::wire::message::find_coordinator::FindCoordinatorRequest;
 use crate::wire::message::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::message::init_producer_id::InitProducerIdRequest;
+use crate::wire::message::leader_and_isr::LeaderAndIsrRequest;
 use crate::wire::message::list_partition_reassignments::ListPartitionReassignmentsRequest;
 use crate::wire::message::metadata::MetadataRequest;
 use crate::wire::message::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+use crate::wire::message::stop_replica::StopReplicaRequest;
 use crate::wire::message::update_features::UpdateFeaturesRequest;
+use crate::wire::message::update_metadata::UpdateMetadataRequest;
 use crate::wire::primitive::{DecodeError, Reader};
 use crate::wire::version::{ApiKey, Support};
 
@@ -144,6 +150,12 @@ pub fn handles(key: ApiKey) -> bool {
             | ApiKey::AlterUserScramCredentials
             | ApiKey::DescribeProducers
             | ApiKey::UpdateFeatures
+            | ApiKey::LeaderAndIsr
+            | ApiKey::UpdateMetadata
+            | ApiKey::StopReplica
+            | ApiKey::ControlledShutdown
+            | ApiKey::AlterPartition
+            | ApiKey::AllocateProducerIds
     )
 }
 
@@ -159,6 +171,8 @@ pub fn handle<'a>(
         let listener = ctx.listener.clone();
         Handled::Later(Command { key: header.key, version, listener, body: body.to_vec() })
     };
+    // Metadata is this broker's own, and there is nobody to ask.
+    let is_alone = ctx.config.zookeeper.is_none();
     Ok(match header.key {
         // The body at an unknown version cannot be known either, so it is not looked at.
         ApiKey::ApiVersions if header.support() == Support::Refused => {
@@ -191,6 +205,30 @@ pub fn handle<'a>(
         ApiKey::DescribeCluster => {
             let request = DescribeClusterRequest::decode(r, version)?;
             Handled::Now(describe_cluster::respond(ctx, &request, version))
+        }
+        ApiKey::ControlledShutdown => {
+            ControlledShutdownRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        ApiKey::AlterPartition => {
+            AlterPartitionRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        ApiKey::AllocateProducerIds => {
+            AllocateProducerIdsRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        ApiKey::LeaderAndIsr => {
+            LeaderAndIsrRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        ApiKey::UpdateMetadata => {
+            UpdateMetadataRequest::decode(r, version)?;
+            later(r.since(start))
+        }
+        ApiKey::StopReplica => {
+            StopReplicaRequest::decode(r, version)?;
+            later(r.since(start))
         }
         ApiKey::InitProducerId => {
             let request = InitProducerIdRequest::decode(r, version)?;
@@ -293,12 +331,18 @@ pub fn handle<'a>(
                     .as_ref()
                     .map_or(0, |topics| topics.iter().map(|t| 1 + t.partitions.len()).sum()),
             )?;
-            Handled::Now(elect_leaders::respond(ctx, &request, version))
+            match is_alone {
+                true => Handled::Now(elect_leaders::respond(ctx, &request, version)),
+                false => later(r.since(start)),
+            }
         }
         ApiKey::AlterPartitionReassignments => {
             let request = AlterPartitionReassignmentsRequest::decode(r, version)?;
             bounded(r, request.topics.iter().map(|topic| 1 + topic.partitions.len()).sum())?;
-            Handled::Now(reassignments::alter(ctx, &request, version))
+            match is_alone {
+                true => Handled::Now(reassignments::alter(ctx, &request, version)),
+                false => later(r.since(start)),
+            }
         }
         ApiKey::UpdateFeatures => {
             let request = UpdateFeaturesRequest::decode(r, version)?;
@@ -306,8 +350,13 @@ pub fn handle<'a>(
             Handled::Now(update_features::respond(ctx, &request, version))
         }
         ApiKey::ListPartitionReassignments => {
-            ListPartitionReassignmentsRequest::decode(r, version)?;
-            Handled::Now(reassignments::list(version))
+            let request = ListPartitionReassignmentsRequest::decode(r, version)?;
+            let named = request.topics.as_ref();
+            bounded(r, named.map_or(0, |topics| topics.iter().map(|t| 1 + t.partition_indexes.len()).sum()))?;
+            match is_alone {
+                true => Handled::Now(reassignments::list(version)),
+                false => later(r.since(start)),
+            }
         }
         other => unreachable!("{other:?} is not one of the administrative APIs; `handles` says so"),
     })

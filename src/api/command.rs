@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Instant;
 use crate::group::{Listed, Reply, Request};
-use crate::ids::{LeaderEpoch, Offset, ReactorId};
+use crate::ids::{BrokerId, LeaderEpoch, Offset, ReactorId};
 use crate::log::window::Reading;
 use crate::reactor::{File, Lease};
 use crate::wire::error_code::ErrorCode;
@@ -169,12 +169,18 @@ pub struct FetchUpdate {
     pub max_bytes: i32,
     /// The epoch the client believes in; -1 when it does not say (contract 1.3).
     pub leader_epoch: i32,
+    /// The epoch of the last record that the reader has; -1 when it does not say (KIP-595).
+    pub last_fetched_epoch: i32,
+    /// Where the log of a follower begins; -1 when it does not say.
+    pub log_start: Offset,
 }
 
 #[derive(Debug)]
 pub struct Fetch {
     pub reply_to: ReplyTo,
     pub set: FetchSetId,
+    /// The follower that asks; `None` for a consumer.
+    pub replica: Option<BrokerId>,
     /// The set lives on after the answer.
     pub session: bool,
     /// Answer every partition of the set, with or without data (a full fetch).
@@ -235,7 +241,25 @@ pub struct FetchedPart {
     pub log_start_offset: Offset,
     /// `None` for `read_uncommitted`.
     pub aborted: Option<Vec<AbortedTransaction>>,
+    /// The reader's log parts from this one at the end of this epoch: epoch and end offset (KIP-595).
+    pub diverging: Option<(i32, Offset)>,
     pub records: Records,
+}
+
+impl FetchedPart {
+    /// Nothing is known of the partition yet.
+    pub fn empty(entry: u32) -> FetchedPart {
+        FetchedPart {
+            entry,
+            error: ErrorCode::None,
+            high_watermark: Offset(-1),
+            last_stable_offset: Offset(-1),
+            log_start_offset: Offset(-1),
+            aborted: None,
+            diverging: None,
+            records: Records::None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -253,6 +277,8 @@ pub struct ListOffsetsPart {
     pub timestamp: i64,
     pub leader_epoch: i32,
     pub read_committed: bool,
+    /// A follower asks, to whom what is not committed yet counts too.
+    pub of_replica: bool,
     /// Filled in by the owner.
     pub answer: ListedOffset,
 }

@@ -9,7 +9,9 @@ use hashbrown::HashMap;
 
 use crate::api::admin::{Context, Refusal, code_and_message, refusal_of};
 use crate::api::create_topics::{PARTITIONS_MAX, PARTITIONS_PER_REQUEST_MAX, check_replicas};
+use crate::ids::BrokerId;
 use crate::metadata::Topic;
+use crate::wire::array::Array;
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
 use crate::wire::message::create_partitions::{
@@ -22,6 +24,8 @@ use crate::wire::message::create_partitions::{
 pub struct Growth {
     pub topic: Arc<Topic>,
     pub partition_count: i32,
+    /// Where the new partitions shall live, if somebody said so; otherwise they are spread.
+    pub assigned: Option<Vec<Vec<BrokerId>>>,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +109,11 @@ fn growth(
         return Err(Refusal::new(ErrorCode::PolicyViolation, why));
     }
     *planned = in_request;
-    Ok(Growth { topic: topic.clone(), partition_count: asked })
+    let assigned = request.assignments.as_ref().map(|assignments| {
+        let brokers = |ids: &Array<'_, i32>| ids.iter().map(BrokerId).collect();
+        assignments.iter().map(|one| brokers(&one.broker_ids)).collect()
+    });
+    Ok(Growth { topic: topic.clone(), partition_count: asked, assigned })
 }
 
 impl Plan {

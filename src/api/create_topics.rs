@@ -33,6 +33,10 @@ pub const PARTITIONS_MAX: i64 = 200_000;
 pub struct NewTopic {
     pub name: Arc<str>,
     pub partition_count: i32,
+    /// Replicas of each partition.
+    pub replication_factor: i32,
+    /// Where the partitions shall live, if somebody said so; otherwise they are spread.
+    pub assigned: Option<Vec<Vec<BrokerId>>>,
     pub overrides: Overrides,
     pub config: Arc<TopicConfig>,
 }
@@ -162,7 +166,7 @@ fn created(
         name: topic.name.to_string().into(),
         topic_id: id,
         num_partitions: topic.partition_count,
-        replication_factor: 1,
+        replication_factor: i16::try_from(topic.replication_factor).unwrap_or(i16::MAX),
         configs: Some(configs.collect()),
         ..Default::default()
     }
@@ -217,17 +221,20 @@ impl<'s> Planner<'s> {
                 overrides.entry(key.to_owned()).or_insert_with(|| value.to_owned());
             }
         }
-        let partition_count = self.counts(topic)?;
+        let (partition_count, replication_factor) = self.counts(topic)?;
+        let assigned = (!topic.assignments.is_empty()).then(|| assigned(&topic.assignments));
         topic_name::check(name).map_err(|why| Refusal::new(ErrorCode::InvalidTopicException, why))?;
         self.check_collision(name)?;
         let config = TopicConfig::resolve(self.ctx.config, &overrides)
             .map_err(|error| Refusal::new(ErrorCode::InvalidConfig, error.message))?;
         self.check_room(partition_count)?;
         self.note(name);
-        Ok(NewTopic { name: name.into(), partition_count, overrides, config: Arc::new(config) })
+        let (name, config) = (name.into(), Arc::new(config));
+        Ok(NewTopic { name, partition_count, replication_factor, assigned, overrides, config })
     }
 
-    fn counts(&self, topic: &CreateTopicsRequestTopic<'_>) -> Result<i32, Refusal> {
+    /// Partitions, and replicas of each.
+    fn counts(&self, topic: &CreateTopicsRequestTopic<'_>) -> Result<(i32, i32), Refusal> {
         let (partitions, replicas) = (topic.num_partitions, i32::from(topic.replication_factor));
         if !topic.assignments.is_empty() {
             if partitions != DEFAULT_COUNT || replicas != DEFAULT_COUNT {
@@ -237,7 +244,9 @@ impl<'s> Planner<'s> {
                      used at the same time.",
                 ));
             }
-            return assigned_count(self.ctx.image.cluster(), &topic.assignments);
+            let partitions = assigned_count(self.ctx.image.cluster(), &topic.assignments)?;
+            let replicas = topic.assignments.first().map_or(0, |first| first.broker_ids.len());
+            return Ok((partitions, i32::try_from(replicas).unwrap_or(i32::MAX)));
         }
         let or_default = |count: i32, default: i32| if count == DEFAULT_COUNT { default } else { count };
         let partitions = or_default(partitions, self.ctx.config.num_partitions);
@@ -259,7 +268,7 @@ impl<'s> Planner<'s> {
             let why = format!("Replication factor: {replicas} larger than available brokers: {brokers}.");
             return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, why));
         }
-        Ok(partitions)
+        Ok((partitions, replicas))
     }
 
     fn check_room(&mut self, partition_count: i32) -> Result<(), Refusal> {
@@ -309,6 +318,16 @@ impl<'s> Planner<'s> {
             None => self.names_planned.push(name.to_owned()),
         }
     }
+}
+
+/// The brokers of each partition, by its number.
+fn assigned(assignments: &Array<'_, CreateTopicsRequestAssignment<'_>>) -> Vec<Vec<BrokerId>> {
+    let mut by_number: Vec<(i32, Vec<BrokerId>)> = assignments
+        .iter()
+        .map(|one| (one.partition_index, one.broker_ids.iter().map(BrokerId).collect()))
+        .collect();
+    by_number.sort_by_key(|(number, _)| *number);
+    by_number.into_iter().map(|(_, brokers)| brokers).collect()
 }
 
 /// More settings than there are keys can only be a mistake.

@@ -9,7 +9,7 @@ use crate::api::fetch_session::{Entry, FetchSet, Opened, Sessions};
 use crate::clock::Instant;
 use crate::config::CompressionType;
 use crate::config::FetchEngine;
-use crate::ids::{Offset, ReactorId};
+use crate::ids::{BrokerId, ReactorId};
 use crate::metadata::Image;
 use crate::reactor::Disk;
 use crate::wire::convert::Converter;
@@ -17,8 +17,8 @@ use crate::wire::error_code::ErrorCode;
 use crate::wire::header::{RequestHeader, put_response};
 use crate::wire::message::Message;
 use crate::wire::message::fetch::{
-    FetchRequest, FetchResponse, FetchResponseAbortedTransaction, FetchResponseHead, FetchResponsePartition,
-    FetchResponseWriter, Hole, RecordsFrom, TopicKey,
+    FetchRequest, FetchResponse, FetchResponseAbortedTransaction, FetchResponseDivergingEpoch,
+    FetchResponseHead, FetchResponsePartition, FetchResponseWriter, Hole, RecordsFrom, TopicKey,
 };
 use crate::wire::primitive::{DecodeError, Reader};
 
@@ -125,11 +125,12 @@ pub fn start(
     };
     let changes = set.apply(&request, image);
     let mut owners: Vec<ReactorId> = set.owners().to_vec();
-    // A follower's fetch of this broker's partitions has no meaning while there is one broker (contract 9: 6).
     let unresolved = set.unresolved().next().is_some();
-    let max_wait = if unresolved || replica >= 0 { 0 } else { request.max_wait_ms };
+    let max_wait = if unresolved { 0 } else { request.max_wait_ms };
     let deadline = context.now.after_ms(i64::from(max_wait));
-    let max_bytes = (request.max_bytes.max(0) as u64).min(context.max_bytes);
+    // What a follower may be given is its broker's setting (contract 5.7).
+    let bytes_max = if replica >= 0 { u64::MAX } else { context.max_bytes };
+    let max_bytes = (request.max_bytes.max(0) as u64).min(bytes_max);
     // Not to wait for more than it may be given.
     let min_bytes = (request.min_bytes.max(0) as u64).min(max_bytes);
     let mut changes: Vec<_> = changes.into_iter().map(Some).collect();
@@ -143,6 +144,7 @@ pub fn start(
             Command::Fetch(Fetch {
                 reply_to: context.reply_to,
                 set: set.id,
+                replica: (replica >= 0).then_some(BrokerId(replica)),
                 session: session.is_some(),
                 full,
                 updates,
@@ -260,13 +262,9 @@ impl PendingFetch {
             !lost
         });
         self.parts.extend(set.unresolved().map(|(entry, error)| FetchedPart {
-            entry,
             error,
-            high_watermark: Offset(-1),
-            last_stable_offset: Offset(-1),
-            log_start_offset: Offset(-1),
             aborted: Some(Vec::new()),
-            records: Records::None,
+            ..FetchedPart::empty(entry)
         }));
         if self.owners.len() > 1 {
             // Several owners were each allowed the whole size: what is too much is left for the next request.
@@ -308,6 +306,9 @@ impl PendingFetch {
                                 first_offset: a.first_offset.0,
                             };
                         aborted.iter().map(of).collect()
+                    }),
+                    diverging_epoch: part.diverging.map_or_else(Default::default, |(epoch, end)| {
+                        FetchResponseDivergingEpoch { epoch, end_offset: end.0 }
                     }),
                     ..Default::default()
                 };

@@ -10,7 +10,7 @@ use hashbrown::{Equivalent, HashMap};
 use crate::api::command::{FetchSetId, FetchUpdate};
 use crate::clock::Instant;
 use crate::ids::{Home, Offset, ReactorId};
-use crate::metadata::Image;
+use crate::metadata::{Image, Topic};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::fetch::{FetchRequest, FetchRequestPartition, TopicKey};
 use crate::wire::primitive::Uuid;
@@ -24,11 +24,13 @@ pub struct Entry {
     pub topic: Arc<str>,
     pub topic_id: Uuid,
     pub partition: i32,
-    /// `None` while the topic or partition is unknown here.
+    /// `None` while the partition is not served here.
     home: Option<Home>,
     offset: Offset,
     max_bytes: i32,
     leader_epoch: i32,
+    last_fetched_epoch: i32,
+    log_start: Offset,
     live: bool,
 }
 
@@ -68,8 +70,8 @@ pub struct FetchSet {
     free: Vec<u32>,
     names: HashMap<NameKey, u32, foldhash::fast::RandomState>,
     ids: HashMap<(Uuid, i32), u32, foldhash::fast::RandomState>,
-    /// Entries without a home; looked up again with each request.
-    unresolved: Vec<u32>,
+    /// Entries without a home and what each is answered with; looked up again with each request.
+    unresolved: Vec<(u32, ErrorCode)>,
     owners: Vec<ReactorId>,
 }
 
@@ -97,25 +99,41 @@ impl FetchSet {
         &self.owners
     }
 
-    /// Entries whose partition is not known here, and the error each is answered with.
+    /// Entries whose partition is not served here, and the error each is answered with.
     pub fn unresolved(&self) -> impl Iterator<Item = (u32, ErrorCode)> {
-        let error =
-            if self.by_topic_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-        self.unresolved.iter().map(move |number| (*number, error))
+        self.unresolved.iter().copied()
+    }
+
+    /// Where a partition is served, or the answer for it.
+    fn resolve<'i>(
+        &self,
+        topic: TopicKey<'_>,
+        partition: i32,
+        image: &'i Image,
+    ) -> (Option<&'i Arc<Topic>>, Result<Home, ErrorCode>) {
+        let (known, unknown) = match self.by_topic_id {
+            true => (image.topic_by_id(&topic.id), ErrorCode::UnknownTopicId),
+            false => (image.topic(topic.name), ErrorCode::UnknownTopicOrPartition),
+        };
+        (known, known.ok_or(unknown).and_then(|topic| image.home(topic, partition)))
     }
 
     /// The owner of an entry says that the partition is gone: it is looked up again with the next request.
     pub fn lost(&mut self, number: u32) {
         let entry = &mut self.entries[number as usize];
         if entry.live && entry.home.take().is_some() {
-            self.unresolved.push(number);
+            let error = match self.by_topic_id {
+                true => ErrorCode::UnknownTopicId,
+                false => ErrorCode::UnknownTopicOrPartition,
+            };
+            self.unresolved.push((number, error));
         }
     }
 
     /// Adds, changes and removes what the request names; what each owner has to be told.
     pub fn apply(&mut self, request: &FetchRequest<'_>, image: &Image) -> Vec<Changes> {
         let mut changes: Vec<Changes> = Vec::new();
-        let mut retry = std::mem::take(&mut self.unresolved);
+        let retry = std::mem::take(&mut self.unresolved);
         for (topic, partition) in request.forgotten() {
             self.remove(topic, partition, &mut changes);
         }
@@ -123,19 +141,19 @@ impl FetchSet {
             let number = self.put(topic, &partition, image);
             self.tell(number, &mut changes);
         }
-        retry.retain(|number| {
-            let entry = &mut self.entries[*number as usize];
-            if !entry.live || entry.home.is_some() {
-                return false;
+        for (number, _) in retry {
+            let entry = &self.entries[number as usize];
+            let resolved = self.unresolved.iter().any(|(other, _)| *other == number);
+            if !entry.live || entry.home.is_some() || resolved {
+                continue;
             }
-            let known =
-                if self.by_topic_id { image.topic_by_id(&entry.topic_id) } else { image.topic(&entry.topic) };
-            entry.home = known.and_then(|topic| topic.partition(entry.partition)?.home);
-            entry.home.is_none()
-        });
-        for number in retry {
-            if !self.unresolved.contains(&number) {
-                self.unresolved.push(number);
+            let key = TopicKey { name: &entry.topic, id: entry.topic_id };
+            match self.resolve(key, entry.partition, image).1 {
+                Ok(home) => {
+                    self.entries[number as usize].home = Some(home);
+                    self.tell(number, &mut changes);
+                }
+                Err(error) => self.unresolved.push((number, error)),
             }
         }
         changes
@@ -157,17 +175,21 @@ impl FetchSet {
             entry.offset = Offset(wanted.fetch_offset);
             entry.max_bytes = wanted.partition_max_bytes;
             entry.leader_epoch = wanted.current_leader_epoch;
+            entry.last_fetched_epoch = wanted.last_fetched_epoch;
+            entry.log_start = Offset(wanted.log_start_offset);
             return number;
         }
-        let known = if self.by_topic_id { image.topic_by_id(&id) } else { image.topic(name) };
+        let (known, home) = self.resolve(topic, wanted.partition, image);
         let entry = Entry {
             topic: known.map_or_else(|| Arc::from(name), |topic| Arc::clone(&topic.name)),
             topic_id: known.map_or(id, |topic| topic.id),
             partition: wanted.partition,
-            home: known.and_then(|topic| topic.partition(wanted.partition)?.home),
+            home: home.ok(),
             offset: Offset(wanted.fetch_offset),
             max_bytes: wanted.partition_max_bytes,
             leader_epoch: wanted.current_leader_epoch,
+            last_fetched_epoch: wanted.last_fetched_epoch,
+            log_start: Offset(wanted.log_start_offset),
             live: true,
         };
         let number = self.free.pop().unwrap_or(self.entries.len() as u32);
@@ -176,8 +198,8 @@ impl FetchSet {
         } else {
             self.names.insert(NameKey(Arc::clone(&entry.topic), entry.partition), number);
         }
-        if entry.home.is_none() {
-            self.unresolved.push(number);
+        if let Err(error) = home {
+            self.unresolved.push((number, error));
         }
         match self.entries.get_mut(number as usize) {
             Some(place) => *place = entry,
@@ -210,6 +232,8 @@ impl FetchSet {
             offset: entry.offset,
             max_bytes: entry.max_bytes,
             leader_epoch: entry.leader_epoch,
+            last_fetched_epoch: entry.last_fetched_epoch,
+            log_start: entry.log_start,
         };
         let updates = &mut self.changes_of(home.reactor, changes).updates;
         // Named twice in one request: the last one counts, as in Kafka.

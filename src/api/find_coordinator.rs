@@ -95,7 +95,6 @@ fn find_group(
     })?;
     let leader = groups::partition_of(ctx.image, group)
         .and_then(|number| topic.partition(number))
-        .filter(|partition| partition.home.is_some())
         .and_then(|partition| partition.leader)
         .and_then(|leader| ctx.image.cluster().broker(leader));
     let leader = leader.ok_or_else(|| not_available("The partition that keeps the group has no leader."))?;

@@ -62,18 +62,20 @@ pub fn start(
         for partition in topic.partitions.iter() {
             let entry = pending.answers.len() as u32;
             partitions.push(partition.partition_index);
-            let home = known.and_then(|topic| topic.partition(partition.partition_index)?.home);
+            let home = known.ok_or(ErrorCode::UnknownTopicOrPartition);
+            let home = home.and_then(|topic| image.home(topic, partition.partition_index));
             let error = match home {
                 _ if twice.contains(&(topic.name, partition.partition_index)) => ErrorCode::InvalidRequest,
                 _ if !is_served(partition.timestamp, header.version) => ErrorCode::UnsupportedVersion,
-                None => ErrorCode::UnknownTopicOrPartition,
-                Some(home) => {
+                Err(error) => error,
+                Ok(home) => {
                     let part = ListOffsetsPart {
                         entry,
                         slot: home.slot,
                         timestamp: partition.timestamp,
                         leader_epoch: partition.current_leader_epoch,
                         read_committed: request.isolation_level == 1,
+                        of_replica: request.replica_id >= 0,
                         answer: ListedOffset::default(),
                     };
                     match commands.iter_mut().find(|(owner, _)| *owner == home.reactor) {
@@ -127,7 +129,11 @@ impl PendingListOffsets {
 
     /// Takes one owner's answer.
     pub fn take(&mut self, parts: Vec<ListOffsetsPart>) {
-        for part in parts {
+        for mut part in parts {
+            // Older clients do not know that the end may be unknown for a moment (KIP-207).
+            if self.version < 5 && part.answer.error == ErrorCode::OffsetNotAvailable {
+                part.answer.error = ErrorCode::LeaderNotAvailable;
+            }
             self.answers[part.entry as usize] = part.answer;
         }
         self.owners_left -= 1;

@@ -29,4 +29,5 @@ pub mod partition_questions;
 pub mod produce;
 pub mod reassignments;
 pub mod scram_credentials;
+pub mod told;
 pub mod update_features;

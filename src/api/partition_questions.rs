@@ -37,16 +37,12 @@ impl Asked {
     ) {
         let (name, rows) = self.topics.last_mut().expect("a topic comes first");
         let found = ctx.image.topic(name);
-        let place = match found.and_then(|topic| Some((topic, topic.partition(partition)?))) {
+        let place = match found.filter(|topic| topic.partition(partition).is_some()) {
             None => Err(ErrorCode::UnknownTopicOrPartition),
-            Some((topic, found)) => match (question(topic), found.home) {
-                (Err(code), _) => Err(code),
-                (Ok(_), None) => Err(ErrorCode::KafkaStorageError),
-                (Ok(question), Some(home)) => {
-                    self.questions.push((home, question));
-                    Ok(self.questions.len() - 1)
-                }
-            },
+            Some(topic) => question(topic).and_then(|question| {
+                self.questions.push((ctx.image.home(topic, partition)?, question));
+                Ok(self.questions.len() - 1)
+            }),
         };
         rows.push(Row { partition, place });
     }

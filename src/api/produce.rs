@@ -102,16 +102,18 @@ pub fn start(
             let mut partitions = Vec::with_capacity(topic.partition_data.len());
             for data in topic.partition_data.iter() {
                 let entry = answers.len() as u32;
-                let home = known.and_then(|topic| topic.partition(data.index)?.home);
-                let (Some(topic), Some(home), true) = (known, home, acks_known) else {
-                    let error = if acks_known {
-                        ErrorCode::UnknownTopicOrPartition
-                    } else {
-                        ErrorCode::InvalidRequiredAcks
-                    };
-                    answers.push(Some(ProducedPart::refused(entry, error, None)));
-                    partitions.push(data.index);
-                    continue;
+                let served = match known {
+                    _ if !acks_known => Err(ErrorCode::InvalidRequiredAcks),
+                    None => Err(ErrorCode::UnknownTopicOrPartition),
+                    Some(topic) => image.home(topic, data.index).map(|home| (topic, home)),
+                };
+                let (topic, home) = match served {
+                    Ok(served) => served,
+                    Err(error) => {
+                        answers.push(Some(ProducedPart::refused(entry, error, None)));
+                        partitions.push(data.index);
+                        continue;
+                    }
                 };
                 let records = data.records.unwrap_or_default();
                 answers.push(

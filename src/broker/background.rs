@@ -4,6 +4,7 @@
 //! many replicas shares its flushes, so creating a thousand partitions costs the disk about what one costs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use crate::broker::cleaner::CleanerPoints;
 use crate::broker::reactor_thread::Directive;
 use crate::broker::settings::log_config;
 use crate::config::{Config, TopicConfig};
-use crate::ids::{Home, LeaderEpoch, ReactorId};
+use crate::ids::{BrokerId, Home, LeaderEpoch, ReactorId};
 use crate::io_thread::order::{Order, Replica, TopicPartition};
 use crate::io_thread::{CheckpointNote, DirectoryState};
 use crate::log::checkpoint::{self, Checkpoint};
@@ -26,6 +27,7 @@ use crate::metadata::fresh_id::Random;
 use crate::metadata::{Answer, DirectoryFacts, NewReplica, Question, Replicas};
 use crate::reactor::mailbox::Sender;
 use crate::reactor::{Disk, OpenMode, OsDisk, direct};
+use crate::replication::{Answered, Term};
 use crate::wire::error_code::ErrorCode;
 
 /// Where each served replica is, by topic and partition.
@@ -98,6 +100,8 @@ struct Worker {
     random: Random,
     points: Vec<Points>,
     cleaner_points: Arc<CleanerPoints>,
+    /// This broker is all there is: its replicas are alone.
+    alone: bool,
     /// Directories whose checkpoint files are behind the notes.
     changed: Vec<u16>,
     finished: bool,
@@ -150,6 +154,7 @@ impl Background {
             config: Arc::clone(&config),
             points: directories.iter().map(|_| Points::default()).collect(),
             cleaner_points,
+            alone: config.load().zookeeper.is_none(),
             changed: Vec::new(),
             finished: false,
             directories,
@@ -164,6 +169,12 @@ impl Background {
         let homes = worker.adopt(opened);
         std::thread::Builder::new().name("background".to_owned()).spawn(move || worker.run(&inbox))?;
         Ok((Background { jobs, reactors, config, directories: all_directories }, homes))
+    }
+
+    fn order(&self, reactor: ReactorId, order: Order) {
+        if let Some((_, sender)) = self.reactors.iter().find(|(id, _)| *id == reactor) {
+            direct_to(sender, Directive::Order(order));
+        }
     }
 
     /// Takes notes for the checkpoint files.
@@ -221,22 +232,31 @@ impl Replicas for Background {
         receiver
     }
 
-    fn lead(&self, epochs: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()> {
+    fn begin_terms(&self, terms: Vec<(Home, Term)>) -> oneshot::Receiver<()> {
         let (reply, receiver) = oneshot::channel();
-        let mut by_reactor: BTreeMap<ReactorId, Vec<(u32, LeaderEpoch)>> = BTreeMap::new();
-        for (home, epoch) in epochs {
-            by_reactor.entry(home.reactor).or_default().push((home.slot, epoch));
+        let mut by_reactor: BTreeMap<ReactorId, Vec<(u32, Term)>> = BTreeMap::new();
+        for (home, term) in terms {
+            by_reactor.entry(home.reactor).or_default().push((home.slot, term));
         }
         let gather = Gather::new(by_reactor.len(), move || {
             let _ = reply.send(());
         });
-        for (reactor, epochs) in by_reactor {
-            let Some((_, sender)) = self.reactors.iter().find(|(id, _)| *id == reactor) else { continue };
+        for (reactor, terms) in by_reactor {
             let gather = Arc::clone(&gather);
             let done = Box::new(move |()| gather.one());
-            direct_to(sender, Directive::Order(Order::Lead { epochs, done }));
+            self.order(reactor, Order::BeginTerms { terms, done });
         }
         receiver
+    }
+
+    fn follow_brokers(&self, brokers: Arc<[(BrokerId, SocketAddr)]>) {
+        for (_, sender) in self.reactors.iter() {
+            direct_to(sender, Directive::Order(Order::Brokers(Arc::clone(&brokers))));
+        }
+    }
+
+    fn answer_proposal(&self, home: Home, term: LeaderEpoch, answered: Answered) {
+        self.order(home.reactor, Order::AnswerProposal { slot: home.slot, term, answered });
     }
 
     fn follow_settings(&self, config: Arc<Config>) {
@@ -390,7 +410,17 @@ impl Worker {
                 log_start: log.start_for_checkpoint().map(|offset| offset.0),
             };
             self.points[usize::from(directory)].by_partition.insert((Arc::clone(&topic), partition), point);
-            by_reactor[index].push(Replica { slot, topic, partition, leader_epoch, config, directory, log });
+            let alone = self.alone;
+            by_reactor[index].push(Replica {
+                slot,
+                topic,
+                partition,
+                leader_epoch,
+                alone,
+                config,
+                directory,
+                log,
+            });
         }
         let (done, wait) = mpsc::channel();
         let mut expected = 0;

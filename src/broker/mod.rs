@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::api::command::ReplyTo;
 use crate::broker::background::{Background, DirectiveSender, Homes, direct_to};
@@ -23,7 +24,7 @@ use crate::control_thread::metrics_page::{self, Page, PageServer};
 use crate::control_thread::{self, ControlHandle, Reply};
 use crate::ids::{BrokerId, ReactorId};
 use crate::io_thread::order::{Closed, Order};
-use crate::io_thread::{DirectoryState, IoLoop};
+use crate::io_thread::{DirectoryState, IoLoop, Surroundings};
 use crate::log::directory::LogDirectory;
 use crate::log::window::WindowLimits;
 use crate::metadata::publish::{self, TopicConfigs};
@@ -37,6 +38,7 @@ use crate::reactor::choice::{self, Kind};
 use crate::reactor::mailbox::{Receiver, Sender, Sleeper, mailbox};
 use crate::reactor::ring::RingOptions;
 use crate::reactor::{File, OsDisk, Socket, Waker, direct, pin};
+use crate::replication::InSyncProposal;
 use crate::wire::version::ApiKey;
 
 pub mod background;
@@ -142,6 +144,8 @@ async fn serve_from<S: Store + Send + 'static>(
     health.starting("threads and partitions are being set up");
     let image = first_image(&config, &prepared.store, &listeners).shared();
     let (control, requests) = control_thread::channel();
+    let (leave, leaving) = tokio::sync::mpsc::channel(1);
+    let (propose, proposals) = tokio::sync::mpsc::unbounded_channel();
     let background_slot: Arc<Mutex<Option<Background>>> = Arc::new(Mutex::new(None));
     let threads = start_reactors(
         &config,
@@ -154,6 +158,8 @@ async fn serve_from<S: Store + Send + 'static>(
         &image,
         &control,
         &background_slot,
+        prepared.store.state().broker_id(),
+        &propose,
     )?;
     let io_reactors: Vec<(ReactorId, DirectiveSender)> = placement
         .reactors
@@ -193,6 +199,8 @@ async fn serve_from<S: Store + Send + 'static>(
         replicas: Box::new(background.clone()),
         random: random_numbers()?,
         requests,
+        proposals,
+        leaving,
     };
     let (control_thread, caught_up) = control_thread::spawn(parts)
         .map_err(|error| StartError::Runtime(format!("the control thread cannot be started: {error}")))?;
@@ -236,6 +244,9 @@ async fn serve_from<S: Store + Send + 'static>(
         () = failure(&failed, &prepared.directories) => 1,
     };
     health.stopping();
+    if code == 0 && config.zookeeper.is_some() {
+        hand_over(&leave, &config).await;
+    }
     // Blocking is fine here: nothing else is left to run on this thread.
     if let Some(cleaner) = cleaner {
         cleaner.stop();
@@ -245,6 +256,23 @@ async fn serve_from<S: Store + Send + 'static>(
     let _ = control_thread.join();
     drop(page_server);
     Ok(if code == 0 && !clean { 1 } else { code })
+}
+
+/// Others are to lead what this broker leads, before it closes its sockets. A second signal ends the wait.
+async fn hand_over(leave: &tokio::sync::mpsc::Sender<tokio::sync::oneshot::Sender<()>>, config: &Config) {
+    let (done, handed_over) = tokio::sync::oneshot::channel();
+    if leave.send(done).await.is_err() {
+        return; // the control thread has ended
+    }
+    let tries = u64::from(config.controlled_shutdown_max_retries.max(1));
+    let most = tries * (config.controlled_shutdown_retry_backoff_ms + config.controller_socket_timeout_ms);
+    tokio::select! {
+        _ = handed_over => {}
+        () = tokio::time::sleep(Duration::from_millis(most)) => {
+            tracing::warn!("leadership is not handed over in time; the broker stops all the same");
+        }
+        signal = stop_signal() => tracing::warn!(signal, "told again to stop: leadership is not handed over"),
+    }
 }
 
 /// Binds `metrics.listener` and serves the page there.
@@ -461,6 +489,8 @@ fn start_reactors(
     image: &SharedImage,
     control: &ControlHandle,
     background: &Arc<Mutex<Option<Background>>>,
+    broker: BrokerId,
+    proposals: &UnboundedSender<Vec<InSyncProposal>>,
 ) -> Result<Threads, StartError> {
     let failed = Arc::new(AtomicBool::new(false));
     let takers: Vec<ReactorId> =
@@ -490,6 +520,7 @@ fn start_reactors(
         let locks: Vec<File> = log_directories.iter().map(|directory| directory.lock().clone()).collect();
         let wakers = wakers.clone();
         let failed = Arc::clone(&failed);
+        let proposals = proposals.clone();
         let listeners: Vec<(Option<Socket>, Arc<str>)> = listeners
             .iter()
             .map(|bound| {
@@ -540,16 +571,19 @@ fn start_reactors(
                         background.note(notes);
                     }
                 });
-                IoLoop::new(
-                    &config,
-                    registry,
-                    format!("reactor-{index}"),
-                    Arc::clone(&metrics),
+                let surroundings = Surroundings {
+                    reactor: reactor.id,
+                    broker,
                     directories,
-                    window,
+                    limits: window,
                     notes,
-                    engine.now(),
-                )
+                    // Nobody takes them when the control thread has ended, and the broker with it.
+                    propose: Box::new(move |proposed| {
+                        let _ = proposals.send(proposed);
+                    }),
+                };
+                let name = format!("reactor-{index}");
+                IoLoop::new(&config, registry, name, Arc::clone(&metrics), surroundings, engine.now())
             });
             let spin_us = u64::from(config.reactor_spin_us);
             let id = reactor.id;

@@ -225,7 +225,7 @@ impl Reactor {
         }
         for (to, command) in self.commands.drain(..) {
             if to == self.id {
-                self.io.as_mut().expect("a home is a reactor with an IO loop").on_command(command);
+                self.io.as_mut().expect("a home is a reactor with an IO loop").on_command(command, now);
             } else {
                 peer(&mut self.peers, to).to.push(Message::Command(command));
             }
@@ -292,7 +292,7 @@ fn deliver(
     now: Instant,
 ) {
     match (message, network, io) {
-        (Message::Command(command), _, Some(io)) => io.on_command(command),
+        (Message::Command(command), _, Some(io)) => io.on_command(command, now),
         (Message::Outcome(outcome), Some(network), _) => network.on_outcome(from, outcome, engine),
         (Message::Connection { listener, socket }, Some(network), _) => {
             network.add_connection(listener, socket, now);

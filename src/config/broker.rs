@@ -95,6 +95,24 @@ pub struct Config {
     pub zookeeper: Option<ZooKeeper>,
     /// Decides in which form nodes are written and which requests brokers send each other.
     pub inter_broker_protocol_version: Version,
+    /// How long a follower may lag before it leaves the in-sync set.
+    pub replica_lag_time_max_ms: i64,
+    pub replica_socket_timeout_ms: i64,
+    pub replica_socket_receive_buffer_bytes: u32,
+    /// What a follower asks for: bytes of one partition, bytes at least and at most in one answer, and how long that may be held
+    /// back.
+    pub replica_fetch_max_bytes: i32,
+    pub replica_fetch_min_bytes: i32,
+    pub replica_fetch_response_max_bytes: i32,
+    pub replica_fetch_wait_max_ms: i32,
+    pub replica_fetch_backoff_ms: i64,
+    pub auto_leader_rebalance_enable: bool,
+    pub leader_imbalance_per_broker_percentage: u32,
+    pub leader_imbalance_check_interval_seconds: u64,
+    pub controller_socket_timeout_ms: u64,
+    pub controlled_shutdown_enable: bool,
+    pub controlled_shutdown_max_retries: u32,
+    pub controlled_shutdown_retry_backoff_ms: u64,
 
     pub reactor_engine: ReactorEngine,
     pub log_preallocate_ahead_bytes: u32,
@@ -254,6 +272,21 @@ impl Config {
             zookeeper: together.zookeeper,
             inter_broker_protocol_version: Version::parse(&word("inter.broker.protocol.version"))
                 .expect("its kind was checked"),
+            replica_lag_time_max_ms: given.whole("replica.lag.time.max.ms"),
+            replica_socket_timeout_ms: given.whole("replica.socket.timeout.ms"),
+            replica_socket_receive_buffer_bytes: count_u32("replica.socket.receive.buffer.bytes"),
+            replica_fetch_max_bytes: whole_i32("replica.fetch.max.bytes"),
+            replica_fetch_min_bytes: whole_i32("replica.fetch.min.bytes"),
+            replica_fetch_response_max_bytes: whole_i32("replica.fetch.response.max.bytes"),
+            replica_fetch_wait_max_ms: whole_i32("replica.fetch.wait.max.ms"),
+            replica_fetch_backoff_ms: given.whole("replica.fetch.backoff.ms"),
+            auto_leader_rebalance_enable: given.flag("auto.leader.rebalance.enable"),
+            leader_imbalance_per_broker_percentage: count_u32("leader.imbalance.per.broker.percentage"),
+            leader_imbalance_check_interval_seconds: count("leader.imbalance.check.interval.seconds"),
+            controller_socket_timeout_ms: count("controller.socket.timeout.ms"),
+            controlled_shutdown_enable: given.flag("controlled.shutdown.enable"),
+            controlled_shutdown_max_retries: count_u32("controlled.shutdown.max.retries"),
+            controlled_shutdown_retry_backoff_ms: count("controlled.shutdown.retry.backoff.ms"),
             reactor_engine: match word("reactor.engine").as_str() {
                 "io_uring" => ReactorEngine::IoUring,
                 "epoll" => ReactorEngine::Epoll,

@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::api::admin::{Command, Context, Refusal};
 use crate::api::alter_configs::Target;
 use crate::api::create_partitions::Growth;
@@ -16,15 +18,19 @@ use crate::api::{
     offset_for_leader_epoch, scram_credentials,
 };
 use crate::config::{Config, Overrides, TopicConfig};
-use crate::controller::election;
+use crate::control_thread::hand_over::{HandingOver, TriedSender};
+use crate::control_thread::in_sync::{Concluded, InSync};
+use crate::control_thread::office::{self, Office};
+use crate::control_thread::peers;
+use crate::control_thread::told::Memory;
 use crate::ids::{BrokerId, Home, LeaderEpoch, ProducerId};
 use crate::metadata::fresh_id::{Random, told};
 use crate::metadata::publish::{self, TopicConfigs};
 use crate::metadata::zookeeper::jute::ZkError;
 use crate::metadata::zookeeper::znode;
 use crate::metadata::{
-    Answer, Change, Cluster, Difference, Event, Led, Members, NewLead, NewReplica, Placement, Question,
-    Replicas, SharedImage, Store, StoreError, StoredTopic, Topic, settings_path, topic_name,
+    Answer, Change, Cluster, Difference, Event, NewReplica, Question, Replicas, SharedImage, Store,
+    StoreError, StoredTopic, Topic, settings_path, topic_name,
 };
 use crate::wire::error_code::ErrorCode;
 use crate::wire::message::Message;
@@ -46,17 +52,30 @@ use crate::wire::message::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::wire::primitive::{Reader, Uuid};
 use crate::wire::version::ApiKey;
 
+/// Where work reports that goes on beside the control thread's own.
+pub(super) struct Reports {
+    pub conclude: mpsc::UnboundedSender<Concluded>,
+    pub answered: mpsc::UnboundedSender<peers::Answered>,
+    pub tried: TriedSender,
+}
+
 pub struct Control<S> {
-    store: S,
-    image: SharedImage,
-    config: Arc<Config>,
-    topic_configs: TopicConfigs,
-    replicas: Box<dyn Replicas>,
-    random: Random,
+    pub(super) store: S,
+    pub(super) image: SharedImage,
+    pub(super) config: Arc<Config>,
+    pub(super) topic_configs: TopicConfigs,
+    pub(super) replicas: Box<dyn Replicas>,
+    pub(super) memory: Memory,
+    pub(super) in_sync: InSync,
+    pub(super) random: Random,
     /// What is left of the block that the store gave away. A stop loses it.
     producer_ids: Range<i64>,
-    /// An election could not be written: it is tried again with the next news.
-    elections_due: bool,
+    /// While this broker controls the cluster.
+    pub(super) office: Option<Box<Office>>,
+    pub(super) answered: mpsc::UnboundedSender<peers::Answered>,
+    /// While this broker is about to stop.
+    pub(super) handing_over: Option<HandingOver>,
+    pub(super) tried: TriedSender,
 }
 
 impl<S: Store> Control<S> {
@@ -66,10 +85,27 @@ impl<S: Store> Control<S> {
         config: Arc<Config>,
         replicas: Box<dyn Replicas>,
         random: Random,
+        reports: Reports,
     ) -> Control<S> {
+        let Reports { conclude, answered, tried } = reports;
         let topic_configs = TopicConfigs::new(config.clone());
         let producer_ids = 0..0;
-        Control { store, image, config, topic_configs, replicas, random, producer_ids, elections_due: false }
+        let memory = if S::SHARED { Memory::of(&image.load()) } else { Memory::default() };
+        Control {
+            store,
+            image,
+            config,
+            topic_configs,
+            replicas,
+            memory,
+            in_sync: InSync::new(conclude),
+            random,
+            producer_ids,
+            office: None,
+            answered,
+            handing_over: None,
+            tried,
+        }
     }
 
     #[cfg(test)]
@@ -91,48 +127,28 @@ impl<S: Store> Control<S> {
     pub async fn follow_news(&mut self) {
         for event in self.store.news().await {
             match event {
-                Event::Members(members) => self.follow_members(members),
-                Event::Changed(changes) => self.follow_changes(changes).await,
-                Event::Elected => self.elections_due = true,
+                Event::Controller(controller) => self.follow_controller(controller),
+                Event::Changed(changes) => {
+                    self.follow(&changes, Failed::Stays).await;
+                    self.tell_controller_of(&changes).await;
+                }
+                Event::Elected => self.take_office().await,
+                Event::Resigned => self.leave_office(),
+                Event::Fired(paths) => self.on_fired(&paths).await,
             }
-        }
-        if self.elections_due {
-            self.elections_due = false;
-            let ids: Vec<Uuid> = self.store.state().topics().map(|topic| topic.id).collect();
-            let elected = self.elect(&ids).await;
-            self.follow(&elected, Failed::Stays).await;
         }
     }
 
     /// The end: the others are told that this broker goes.
     pub async fn leave(&mut self) {
+        self.leave_office();
         self.store.leave().await;
     }
 
-    fn follow_members(&mut self, members: Members) {
+    fn follow_controller(&mut self, controller: Option<BrokerId>) {
         let image = self.image.load();
-        let Members { controller, brokers } = members;
-        tracing::info!(
-            controller = controller.map_or(-1, |id| id.0),
-            brokers = brokers.iter().map(|broker| broker.id.to_string()).collect::<Vec<_>>().join(","),
-            "the cluster"
-        );
-        let cluster = Cluster { controller, brokers, ..image.cluster().clone() };
+        let cluster = Cluster { controller, ..image.cluster().clone() };
         self.image.store(Arc::new(image.with([Difference::Cluster(cluster)])));
-    }
-
-    async fn follow_changes(&mut self, changes: Vec<Change>) {
-        self.elect_for(&changes).await;
-        let results = self.follow(&changes, Failed::Stays).await;
-        let mut deleted = Vec::new();
-        for (change, result) in changes.iter().zip(results) {
-            match (change, result) {
-                (Change::DeleteBegun { id }, Ok(())) => deleted.push(*id),
-                (_, Ok(())) => {}
-                (_, Err(why)) => tracing::error!(?change, why, "a change made elsewhere cannot be followed"),
-            }
-        }
-        self.finish_deletions(&deleted).await;
     }
 
     pub async fn carry_out(&mut self, command: &Command) -> Vec<u8> {
@@ -140,6 +156,12 @@ impl<S: Store> Control<S> {
         let (image, config) = (self.image.load_full(), self.config.clone());
         let ctx = Context { image: &image, config: &config, listener: &command.listener };
         let (version, mut r) = (command.version, Reader::new(&command.body));
+        if S::SHARED && office::is_for_controller(command.key) {
+            return self.govern_by(command).await;
+        }
+        if S::SHARED && office::changes_topics(command.key) && !self.governs() {
+            return office::not_controller(command);
+        }
         match command.key {
             ApiKey::CreateTopics => {
                 let request = CreateTopicsRequest::decode(&mut r, version).expect(DECODED);
@@ -249,6 +271,12 @@ impl<S: Store> Control<S> {
                 let stored = self.store_each(&plan.changes).await;
                 plan.respond(version, &stored)
             }
+            ApiKey::LeaderAndIsr | ApiKey::UpdateMetadata | ApiKey::StopReplica => {
+                self.obey(command.key, version, &command.body).await
+            }
+            ApiKey::AlterPartition | ApiKey::ControlledShutdown | ApiKey::AllocateProducerIds => {
+                office::not_controller(command)
+            }
             ApiKey::InitProducerId => init_producer_id::respond(version, self.producer_id().await),
             other => unreachable!("{other:?} never becomes a command"),
         }
@@ -275,7 +303,9 @@ impl<S: Store> Control<S> {
             }
         });
         let changes: Vec<Change> = changes.collect();
-        self.store_each(&changes).await
+        let stored = self.store_each(&changes).await;
+        self.tell_controller_of(&changes).await;
+        stored
     }
 
     /// Commits changes that do not depend on each other.
@@ -286,7 +316,10 @@ impl<S: Store> Control<S> {
         self.commit_and_follow(changes.to_vec()).await
     }
 
-    async fn create(&mut self, topics: &[NewTopic]) -> Vec<Result<Uuid, Refusal>> {
+    pub(super) async fn create(&mut self, topics: &[NewTopic]) -> Vec<Result<Uuid, Refusal>> {
+        if S::SHARED {
+            return self.create_in_cluster(topics).await;
+        }
         let since = self.store.state().incarnation();
         let changes: Vec<Change> = topics
             .iter()
@@ -297,7 +330,7 @@ impl<S: Store> Control<S> {
                     leader_epochs: vec![0; topic.partition_count as usize],
                     since,
                     overrides: topic.overrides.clone(),
-                    placements: self.placements(topic.partition_count as usize),
+                    placements: Vec::new(),
                 }))
             })
             .collect();
@@ -313,12 +346,6 @@ impl<S: Store> Control<S> {
         made.into_iter().map(|(id, result)| result.map(|()| told(id))).collect()
     }
 
-    /// Where new partitions live: on this broker, the only one there is.
-    fn placements(&self, count: usize) -> Vec<Placement> {
-        let here = Placement { replicas: [self.store.state().broker_id()].into(), led: None };
-        if S::SHARED { vec![here; count] } else { Vec::new() }
-    }
-
     /// Deletes topics that could not be made whole. Their replicas that were made are gone already.
     async fn forget(&mut self, ids: &[Uuid]) {
         let begun = ids.iter().map(|id| Change::DeleteBegun { id: *id });
@@ -328,7 +355,10 @@ impl<S: Store> Control<S> {
         }
     }
 
-    async fn delete(&mut self, ids: &[Uuid]) -> Vec<Result<(), Refusal>> {
+    pub(super) async fn delete(&mut self, ids: &[Uuid]) -> Vec<Result<(), Refusal>> {
+        if S::SHARED {
+            return self.delete_in_cluster(ids).await;
+        }
         let changes: Vec<Change> = ids.iter().map(|id| Change::DeleteBegun { id: *id }).collect();
         let results = self.commit_and_follow(changes).await;
         let done: Vec<Uuid> =
@@ -352,7 +382,10 @@ impl<S: Store> Control<S> {
         }
     }
 
-    async fn grow(&mut self, topics: &[Growth]) -> Vec<Result<(), Refusal>> {
+    pub(super) async fn grow(&mut self, topics: &[Growth]) -> Vec<Result<(), Refusal>> {
+        if S::SHARED {
+            return self.grow_in_cluster(topics).await;
+        }
         let state = self.store.state();
         let stored = topics.iter().map(|growth| state.topic(&growth.topic.id));
         let grown: Option<Vec<Change>> = stored
@@ -360,11 +393,10 @@ impl<S: Store> Control<S> {
             .map(|(stored, growth)| {
                 let more = growth.partition_count as usize - growth.topic.partitions.len();
                 let epoch = state.stored_epoch(stored?, LeaderEpoch(0));
-                let placements = self.placements(more);
                 Some(Change::PartitionsAdded {
                     id: growth.topic.id,
                     leader_epochs: vec![epoch; more],
-                    placements,
+                    placements: Vec::new(),
                 })
             })
             .collect();
@@ -414,68 +446,6 @@ impl<S: Store> Control<S> {
         Ok(id)
     }
 
-    /// Writes down who leads partitions that nobody leads and somebody can, and gives back what was written. A replica lives
-    /// where its broker does.
-    async fn elect(&mut self, ids: &[Uuid]) -> Vec<Change> {
-        if !S::SHARED || !self.store.controls() {
-            return Vec::new();
-        }
-        let image = self.image.load_full();
-        let lives = |id: BrokerId| image.cluster().broker(id).is_some();
-        let mut written = Vec::new();
-        for id in ids {
-            let Some(topic) = self.store.state().topic(id).cloned() else { continue };
-            let unclean = self.topic_configs.of(&topic).unclean_leader_election_enable;
-            let elect_one = |(partition, placement): (i32, &Placement)| {
-                let led = match &placement.led {
-                    None => election::first(&placement.replicas, lives)?,
-                    Some(led) if led.leader.is_some_and(lives) => return None,
-                    Some(led) => election::offline(&placement.replicas, &led.isr, lives, unclean)?,
-                };
-                let epoch = topic.leader_epochs[partition as usize];
-                let leader_epoch = if placement.led.is_some() { epoch.checked_add(1)? } else { 0 };
-                if led.unclean {
-                    tracing::warn!(topic = %topic.name, partition, "a leader from outside the in-sync set is elected: records may be lost");
-                }
-                // The store knows by which controller and onto which version.
-                let led = Led {
-                    leader: led.leader,
-                    isr: led.isr.into(),
-                    recovering: led.unclean,
-                    controller_epoch: 0,
-                    version: 0,
-                };
-                Some(NewLead { partition, leader_epoch, led })
-            };
-            let leads: Vec<NewLead> = (0..).zip(&topic.placements).filter_map(elect_one).collect();
-            if leads.is_empty() {
-                continue;
-            }
-            let change = Change::LeadsSet { id: *id, leads };
-            match self.store.commit(vec![change.clone()]).await {
-                Ok(()) => written.push(change),
-                Err(error) => {
-                    tracing::error!(topic = %topic.name, %error, "leaders cannot be written down; they are elected later");
-                    self.elections_due = true;
-                }
-            }
-        }
-        written
-    }
-
-    /// Elects for what these changes add. It is followed with them.
-    async fn elect_for(&mut self, changes: &[Change]) {
-        let ids: Vec<Uuid> = changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::TopicAdded(topic) => Some(topic.id),
-                Change::PartitionsAdded { id, .. } => Some(*id),
-                _ => None,
-            })
-            .collect();
-        self.elect(&ids).await;
-    }
-
     /// A commit, and what it means for the replicas and the image. A result for each change.
     pub(super) async fn commit_and_follow(&mut self, changes: Vec<Change>) -> Vec<Result<(), Refusal>> {
         let mut results = Vec::with_capacity(changes.len());
@@ -488,7 +458,6 @@ impl<S: Store> Control<S> {
         }
         let committed = changes.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
         let committed: Vec<Change> = committed.map(|(change, _)| change).collect();
-        self.elect_for(&committed).await;
         let mut followed = self.follow(&committed, Failed::TakenBack).await.into_iter();
         for result in results.iter_mut().filter(|result| result.is_ok()) {
             *result = followed.next().unwrap_or(Ok(())).map_err(storage_refusal);
@@ -508,7 +477,6 @@ impl<S: Store> Control<S> {
         let mut results = vec![Ok(()); changes.len()];
         self.follow_deletions(changes, &mut results).await;
         self.follow_additions(changes, failed, &mut results).await;
-        self.follow_leads(changes).await;
         self.follow_settings(changes).await;
         results
     }
@@ -624,31 +592,6 @@ impl<S: Store> Control<S> {
         }
     }
 
-    /// Partitions are served by whom the state says, at its epoch: replicas here learn it first, then the clients.
-    async fn follow_leads(&mut self, changes: &[Change]) {
-        let image = self.image.load_full();
-        let state = self.store.state();
-        let mut put = Vec::new();
-        let mut epochs = Vec::new();
-        for change in changes {
-            let Change::LeadsSet { id, leads } = change else { continue };
-            let (Some(topic), Some(stored)) = (image.topic_by_id(id), state.topic(id)) else { continue };
-            epochs.extend(leads.iter().filter_map(|lead| {
-                let home = topic.partition(lead.partition)?.replica?;
-                Some((home, LeaderEpoch(lead.leader_epoch)))
-            }));
-            let homes = topic.partitions.iter().map(|partition| partition.replica);
-            put.push(Difference::Put(Arc::new(publish::topic(state, stored, &topic.config, homes))));
-        }
-        if put.is_empty() {
-            return;
-        }
-        if self.replicas.lead(epochs).await.is_err() {
-            tracing::error!("the IO threads ended before they took the new leader epochs");
-        }
-        self.image.store(Arc::new(image.with(put)));
-    }
-
     async fn follow_settings(&mut self, changes: &[Change]) {
         let of_clients = |change: &Change| matches!(change, Change::SettingsSet { path, .. } if path.starts_with("users/") || path.starts_with("clients/"));
         if changes.iter().any(of_clients) {
@@ -708,7 +651,7 @@ impl<S: Store> Control<S> {
         tracing::info!("the settings of the broker have changed");
     }
 
-    async fn make(&self, wanted: Vec<NewReplica>) -> Vec<Result<Home, String>> {
+    pub(super) async fn make(&self, wanted: Vec<NewReplica>) -> Vec<Result<Home, String>> {
         let count = wanted.len();
         match self.replicas.create(wanted).await {
             Ok(made) => made,
@@ -716,7 +659,7 @@ impl<S: Store> Control<S> {
         }
     }
 
-    async fn remove(&self, homes: Vec<Home>) -> Vec<Result<(), String>> {
+    pub(super) async fn remove(&self, homes: Vec<Home>) -> Vec<Result<(), String>> {
         let count = homes.len();
         if count == 0 {
             return Vec::new();
@@ -752,7 +695,7 @@ fn storage_refusal(why: String) -> Refusal {
 }
 
 /// The paths and the system's words are for the log; the client learns whether to try again.
-fn store_refusal(error: &StoreError) -> Refusal {
+pub(super) fn store_refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Io { .. } | StoreError::Stopped { .. } => Refusal::new(
             ErrorCode::KafkaStorageError,

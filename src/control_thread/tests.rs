@@ -1,6 +1,7 @@
 //! The administrative APIs from request bytes to response bytes, over a real store and IO threads that can fail.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -14,6 +15,7 @@ use crate::metadata::embedded::{Embedded, Owner};
 use crate::metadata::{Answer, DirectoryFacts, Question};
 use crate::metadata::{Broker, Change, Cluster, Endpoint, Image, NewReplica};
 use crate::reactor::disk::OsDisk;
+use crate::replication::{Answered, Term};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::header::RequestHeader;
 use crate::wire::message::Request as WireRequest;
@@ -27,6 +29,14 @@ use crate::wire::message::init_producer_id::*;
 use crate::wire::message::metadata::*;
 use crate::wire::primitive::{Reader, Uuid};
 use crate::wire::version::ApiKey;
+
+/// Nobody reports to a broker that is alone.
+fn reports() -> Reports {
+    let (conclude, _) = mpsc::unbounded_channel();
+    let (answered, _) = mpsc::unbounded_channel();
+    let (tried, _) = mpsc::unbounded_channel();
+    Reports { conclude, answered, tried }
+}
 
 /// What IO threads would hold: replicas by home. Topics whose name contains `broken` cannot be made from partition
 /// 1 on, and those with `stuck` cannot be removed.
@@ -91,8 +101,14 @@ impl Replicas for Disks {
         receiver
     }
 
-    fn lead(&self, _: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()> {
+    fn begin_terms(&self, _: Vec<(Home, Term)>) -> oneshot::Receiver<()> {
         unreachable!("a broker that is alone holds no elections")
+    }
+
+    fn follow_brokers(&self, _: Arc<[(BrokerId, SocketAddr)]>) {}
+
+    fn answer_proposal(&self, _: Home, _: LeaderEpoch, _: Answered) {
+        unreachable!("a broker that is alone proposes nothing")
     }
 
     fn follow_settings(&self, _: Arc<Config>) {}
@@ -146,8 +162,14 @@ impl Bed {
         };
         let image = Image::new(cluster).shared();
         let disks = Disks::default();
-        let control =
-            Control::new(store, image.clone(), config.clone(), Box::new(disks.clone()), Box::new(random));
+        let control = Control::new(
+            store,
+            image.clone(),
+            config.clone(),
+            Box::new(disks.clone()),
+            Box::new(random),
+            reports(),
+        );
         Bed { control, image, config, listener: "PLAINTEXT".into(), disks }
     }
 
@@ -916,6 +938,8 @@ fn the_thread_answers_what_was_sent_and_ends_with_the_last_handle() {
             }
         }),
         requests,
+        proposals: tokio::sync::mpsc::unbounded_channel().1,
+        leaving: tokio::sync::mpsc::channel(1).1,
     };
     let (thread, _) = spawn(parts).unwrap();
     let (sender, answers) = std::sync::mpsc::channel();

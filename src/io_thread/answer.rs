@@ -17,6 +17,9 @@ impl IoLoop {
         if partition.log.has_failed() {
             return Answer::Refused(ErrorCode::KafkaStorageError);
         }
+        if !partition.leads() && !matches!(question, Question::Extent) {
+            return Answer::Refused(ErrorCode::NotLeaderOrFollower);
+        }
         match question {
             Question::DeleteRecords { before } => {
                 let before = before.unwrap_or(partition.log.high_watermark());
@@ -38,7 +41,10 @@ impl IoLoop {
             }
             Question::EndOfEpoch { current, epoch } => match epoch_error(current, partition.leader_epoch) {
                 Some(error) => Answer::Refused(error),
-                None => end_of_epoch(&partition.log, epoch),
+                None => {
+                    let (epoch, end) = end_of_epoch(&partition.log, epoch).unwrap_or((-1, Offset(-1)));
+                    Answer::EndOfEpoch { epoch, end }
+                }
             },
             Question::Producers => {
                 let remembered = partition.log.producers().sorted().into_iter();
@@ -60,18 +66,16 @@ impl IoLoop {
 }
 
 /// The largest epoch up to `epoch` and where it ended; an epoch before the first one known ends where that begins (KIP-279).
-fn end_of_epoch(log: &Log, epoch: i32) -> Answer {
-    let unknown = Answer::EndOfEpoch { epoch: -1, end: Offset(-1) };
+/// `None`: nothing is known of it.
+pub(super) fn end_of_epoch(log: &Log, epoch: i32) -> Option<(i32, Offset)> {
     let history = log.epochs();
-    match (history.entries().first(), history.latest()) {
-        (Some(_), Some(latest)) if epoch > latest.epoch => unknown,
-        (Some(first), Some(_)) if epoch < first.epoch && epoch >= 0 => {
-            Answer::EndOfEpoch { epoch, end: Offset(first.start_offset) }
-        }
-        (Some(_), Some(_)) => match history.end_offset_of(epoch, log.end_offset().0) {
-            Some(found) => Answer::EndOfEpoch { epoch: found.epoch, end: Offset(found.start_offset) },
-            None => unknown,
-        },
-        (None, _) | (_, None) => unknown,
+    let (first, latest) = (history.entries().first()?, history.latest()?);
+    if epoch > latest.epoch || epoch < 0 {
+        return None;
     }
+    if epoch < first.epoch {
+        return Some((epoch, Offset(first.start_offset)));
+    }
+    let found = history.end_offset_of(epoch, log.end_offset().0)?;
+    Some((found.epoch, Offset(found.start_offset)))
 }

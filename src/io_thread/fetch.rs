@@ -11,6 +11,7 @@ use crate::api::command::{
 use crate::clock::Instant;
 use crate::config::FetchEngine;
 use crate::ids::Offset;
+use crate::io_thread::answer::end_of_epoch;
 use crate::io_thread::fetch_set::{self, FetchSet, Reading, Waiting};
 use crate::io_thread::lookup::{self, InMemory, LookUp, Missing};
 use crate::io_thread::{
@@ -20,6 +21,22 @@ use crate::log::{self, ReadError};
 use crate::reactor::{Disk, Engine, File, Operation};
 use crate::wire::batch;
 use crate::wire::error_code::ErrorCode;
+
+/// Who reads, and so how far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// All there is.
+    Follower,
+    /// To the last stable offset.
+    Committed,
+    /// To the high watermark.
+    Consumer,
+}
+
+/// Whether a log whose last epoch is `epoch` and that ends at `end` has what this one does not (KIP-595, contract 5.7).
+pub(super) fn parts_from(log: &log::Log, epoch: i32, end: Offset) -> bool {
+    end_of_epoch(log, epoch).is_none_or(|(known, ended)| known < epoch || ended < end)
+}
 
 /// A cold range of a fetch being read.
 #[derive(Debug)]
@@ -66,11 +83,13 @@ impl IoLoop {
         }
     }
 
-    pub(super) fn on_fetch(&mut self, fetch: &Fetch) {
+    pub(super) fn on_fetch(&mut self, fetch: &Fetch, now: Instant) {
         let id = fetch.set;
         self.waits += 1;
         let set = self.sets.entry(id).or_default();
         set.session = fetch.session;
+        set.replica = fetch.replica;
+        set.asked_at = now;
         let (watch, unwatch) = set.apply(fetch);
         set.waiting = Some(Waiting {
             reply_to: fetch.reply_to,
@@ -94,6 +113,11 @@ impl IoLoop {
         for (slot, entry) in watch {
             if let Some(partition) = partition_mut(&mut self.partitions, slot) {
                 partition.watchers.push((id, entry));
+            }
+        }
+        if let Some(replica) = fetch.replica {
+            for update in &fetch.updates {
+                self.on_follower(update, replica, now);
             }
         }
         self.wake(id);
@@ -153,26 +177,36 @@ impl IoLoop {
                 continue;
             }
             let first = bytes == 0 && waiting.at_least_one;
-            let (part, is_cold) =
-                match self.read(&entry, number, room, first, waiting.read_committed, engine.disk()) {
-                    Ok(found) => found,
-                    Err(missing) => {
-                        set.look_up(number);
-                        self.look_up(LookUp::Fetch { set: id, entry: number }, missing, engine);
-                        again.push(number);
-                        continue;
-                    }
-                };
+            let reader = match set.replica {
+                Some(_) => Reader::Follower,
+                None if waiting.read_committed => Reader::Committed,
+                None => Reader::Consumer,
+            };
+            let (part, is_cold) = match self.read(&entry, number, room, first, reader, engine.disk()) {
+                Ok(found) => found,
+                Err(missing) => {
+                    set.look_up(number);
+                    self.look_up(LookUp::Fetch { set: id, entry: number }, missing, engine);
+                    again.push(number);
+                    continue;
+                }
+            };
             set.entry_mut(number).lookups = 0;
             let length = part.records.length() as u64;
             bytes += length;
-            urgent |= part.error != ErrorCode::None;
+            urgent |= part.error != ErrorCode::None || part.diverging.is_some();
             let news = length > 0
                 || part.error != ErrorCode::None
+                || part.diverging.is_some()
                 || part.high_watermark != entry.told_high_watermark
                 || part.log_start_offset != entry.told_log_start;
-            let readable = if waiting.read_committed { part.last_stable_offset } else { part.high_watermark };
-            if part.error != ErrorCode::None || entry.offset < readable {
+            let readable = match reader {
+                // Whatever of it there is was found.
+                Reader::Follower => entry.offset.plus(i64::from(length > 0)),
+                Reader::Committed => part.last_stable_offset,
+                Reader::Consumer => part.high_watermark,
+            };
+            if part.error != ErrorCode::None || part.diverging.is_some() || entry.offset < readable {
                 // Its place is behind the others until the client has moved on, also when its next batch did not fit.
                 again.push(number);
             }
@@ -252,26 +286,21 @@ impl IoLoop {
         number: u32,
         room: u64,
         first: bool,
-        read_committed: bool,
+        reader: Reader,
         disk: &dyn Disk,
     ) -> Result<(FetchedPart, bool), Missing> {
         let in_memory = InMemory(disk);
         let search: &dyn Disk = if entry.lookups < LOOKUPS_MAX { &in_memory } else { disk };
         let mut cold = false;
-        let mut part = FetchedPart {
-            entry: number,
-            error: ErrorCode::None,
-            high_watermark: Offset(-1),
-            last_stable_offset: Offset(-1),
-            log_start_offset: Offset(-1),
-            aborted: None,
-            records: Records::None,
-        };
+        let read_committed = reader == Reader::Committed;
+        let mut part = FetchedPart::empty(number);
         let Some(partition) = partition_mut(&mut self.partitions, entry.slot) else {
             part.error = ErrorCode::UnknownTopicOrPartition;
             return Ok((part, false));
         };
-        if let Some(error) = epoch_error(entry.leader_epoch, partition.leader_epoch) {
+        let refusal = epoch_error(entry.leader_epoch, partition.leader_epoch)
+            .or_else(|| (!partition.leads()).then_some(ErrorCode::NotLeaderOrFollower));
+        if let Some(error) = refusal {
             part.error = error;
             return Ok((part, false));
         }
@@ -291,7 +320,18 @@ impl IoLoop {
             part.error = ErrorCode::UnknownServerError;
             return Ok((part, false));
         }
-        let limit = if read_committed { part.last_stable_offset } else { part.high_watermark };
+        if entry.last_fetched_epoch >= 0 && parts_from(log, entry.last_fetched_epoch, entry.offset) {
+            part.diverging = end_of_epoch(log, entry.last_fetched_epoch);
+            if part.diverging.is_none() {
+                part.error = ErrorCode::OffsetOutOfRange;
+            }
+            return Ok((part, false));
+        }
+        let limit = match reader {
+            Reader::Follower => log.end_offset(),
+            Reader::Committed => part.last_stable_offset,
+            Reader::Consumer => part.high_watermark,
+        };
         if read_committed {
             part.aborted = Some(Vec::new());
         }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use crate::api::command::{Fetch, FetchUpdate, FetchedPart, ReplyTo};
 use crate::clock::Instant;
-use crate::ids::Offset;
+use crate::ids::{BrokerId, Offset};
 
 /// One partition of the set.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Entry {
     pub max_bytes: i32,
     /// What the client believes the leader epoch to be; -1 when it does not say.
     pub leader_epoch: i32,
+    /// The epoch of the last record that the reader has; -1 when it does not say.
+    pub last_fetched_epoch: i32,
     /// What the client was last told; -1 when nothing yet.
     pub told_high_watermark: Offset,
     pub told_log_start: Offset,
@@ -61,6 +63,10 @@ pub type Places = Vec<(u32, u32)>;
 #[derive(Debug, Default)]
 pub struct FetchSet {
     pub session: bool,
+    /// The follower that reads by it.
+    pub replica: Option<BrokerId>,
+    /// When it last asked.
+    pub asked_at: Instant,
     entries: Vec<Entry>,
     ready: VecDeque<u32>,
     pub waiting: Option<Waiting>,
@@ -97,6 +103,7 @@ impl FetchSet {
                 offset: Offset(0),
                 max_bytes: 0,
                 leader_epoch: -1,
+                last_fetched_epoch: -1,
                 told_high_watermark: Offset(-1),
                 told_log_start: Offset(-1),
                 looking_up: false,
@@ -120,6 +127,7 @@ impl FetchSet {
         entry.offset = update.offset;
         entry.max_bytes = update.max_bytes;
         entry.leader_epoch = update.leader_epoch;
+        entry.last_fetched_epoch = update.last_fetched_epoch;
         self.flag(update.entry);
     }
 

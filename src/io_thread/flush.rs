@@ -119,7 +119,9 @@ impl IoLoop {
             match partition.log.on_flushed(result, wall) {
                 Ok(flushed) => {
                     if partition.config.durability == Durability::GroupCommit {
-                        self.commit(slot, flushed);
+                        self.advance(slot, engine.now());
+                        self.settle_alone(slot, flushed);
+                        self.fetchers.on_flushed(slot);
                     }
                 }
                 Err(error) => self.directory_failed(directory, &error),

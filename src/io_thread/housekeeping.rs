@@ -50,6 +50,8 @@ enum Round {
     Producers,
     /// Logs that compaction should look at.
     Dirt,
+    /// Followers that have been behind for too long.
+    InSync,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,7 @@ struct Schedule {
 }
 
 pub(super) struct Housekeeping {
-    schedules: [Schedule; 6],
+    schedules: [Schedule; 7],
     next_space_check: Instant,
     notes: NoteTaker,
     /// Logs found due in the round under way.
@@ -80,6 +82,7 @@ impl Housekeeping {
         };
         let watermarks = config.replica_high_watermark_checkpoint_interval_ms;
         let points = config.log_flush_offset_checkpoint_interval_ms;
+        let in_sync = (config.replica_lag_time_max_ms.max(2) / 2) as u64;
         let starts = config.log_flush_start_offset_checkpoint_interval_ms;
         let producers = config.producer_id_expiration_check_interval_ms;
         Housekeeping {
@@ -95,6 +98,7 @@ impl Housekeeping {
                 schedule(Round::Producers, producers, producers),
                 // Until somebody takes offers.
                 Schedule { next: Instant(u64::MAX), ..schedule(Round::Dirt, 0, 0) },
+                schedule(Round::InSync, in_sync, in_sync),
             ],
             next_space_check: now,
             notes,
@@ -245,6 +249,7 @@ impl IoLoop {
             }
             Round::Producers => partition.log.expire_producers(wall),
             Round::Dirt => self.look_for_dirt(slot, engine),
+            Round::InSync => self.look_for_laggards(slot, engine.now()),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::api::command::{ListOffsets, ListOffsetsPart, Outcome};
 use crate::api::list_offsets;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::io_thread::lookup::{self, InMemory, LookUp, Missing};
+use crate::io_thread::partition::Role;
 use crate::io_thread::{IoLoop, LOOKUPS_MAX, epoch_error, partition_mut};
 use crate::log;
 use crate::reactor::{Disk, Engine};
@@ -59,7 +60,9 @@ impl IoLoop {
             part.answer.error = ErrorCode::UnknownTopicOrPartition;
             return Ok(());
         };
-        if let Some(error) = epoch_error(part.leader_epoch, partition.leader_epoch) {
+        let refusal = epoch_error(part.leader_epoch, partition.leader_epoch)
+            .or_else(|| (!partition.leads()).then_some(ErrorCode::NotLeaderOrFollower));
+        if let Some(error) = refusal {
             part.answer.error = error;
             return Ok(());
         }
@@ -72,7 +75,20 @@ impl IoLoop {
         let patience = usize::from(LOOKUPS_MAX) + log.segment_count();
         let in_memory = InMemory(disk);
         let search: &dyn Disk = if lookups < patience { &in_memory } else { disk };
-        let limit = if part.read_committed { log.last_stable_offset() } else { log.high_watermark() };
+        let limit = match part.of_replica {
+            true => log.end_offset(),
+            false if part.read_committed => log.last_stable_offset(),
+            false => log.high_watermark(),
+        };
+        // A new leader does not know yet how much of the log is committed (KIP-207).
+        if let Role::Leads(leader) = &partition.role
+            && !part.of_replica
+            && part.timestamp != list_offsets::EARLIEST
+            && leader.epoch_start() > log.high_watermark()
+        {
+            part.answer.error = ErrorCode::OffsetNotAvailable;
+            return Ok(());
+        }
         let epoch = |offset: Offset, log: &log::Log| {
             log.epochs().epoch_at(offset.0).map_or(LeaderEpoch(-1), LeaderEpoch)
         };

@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use crate::api::command::{Command, FetchSetId, Outcome, ProducedPart};
 use crate::clock::Instant;
 use crate::config::{Config, Durability, FetchEngine};
-use crate::ids::{LeaderEpoch, ReactorId};
+use crate::ids::{BrokerId, LeaderEpoch, ReactorId};
 use crate::log::window::{Window, WindowLimits};
 use crate::log::{self, AppendScratch, CloseFlush, FlushScope};
 use crate::metadata::topic_name;
@@ -31,27 +31,33 @@ mod coordinators;
 mod directory;
 mod fetch;
 mod fetch_set;
+mod fetcher;
 mod flush;
+mod follow;
 mod housekeeping;
 mod lists;
 mod lookup;
 pub mod order;
 mod partition;
 mod produce;
+mod role;
 mod write_out;
 
 use coordinators::Coordinators;
 pub use directory::DirectoryState;
 use fetch::ColdRead;
 use fetch_set::FetchSet;
+use fetcher::Fetchers;
 use flush::FlushRound;
 use housekeeping::Housekeeping;
 pub use housekeeping::{CheckpointNote, NoteTaker};
 use lists::Listing;
 use lookup::LookUp;
 use order::{Closed, Order, Replica};
-use partition::Partition;
+use partition::{Partition, Role};
 use produce::WaitingProduce;
+use role::Cluster;
+pub use role::ProposalTaker;
 use write_out::WindowWork;
 
 /// The upper byte of this loop's tokens.
@@ -61,6 +67,10 @@ pub mod tokens {
     pub const WRITE_OUT: u8 = 18;
     pub const LOAD: u8 = 19;
     pub const LOOK_UP: u8 = 20;
+    /// Of the connections to leaders.
+    pub const CONNECT: u8 = 21;
+    pub const SEND: u8 = 22;
+    pub const RECEIVE: u8 = 23;
 }
 
 /// A cold range is read in one piece up to this long; a longer one is cut, as a fetch may be.
@@ -80,6 +90,7 @@ enum Due {
 
 /// The IO loop.
 pub struct IoLoop {
+    reactor: ReactorId,
     registry: Arc<Registry>,
     thread_name: String,
     metrics: Arc<CachePadded<ThreadMetrics>>,
@@ -114,6 +125,18 @@ pub struct IoLoop {
     housekeeping: Housekeeping,
     fetch_engine: FetchEngine,
     coordinators: Coordinators,
+    cluster: Cluster,
+    fetchers: Fetchers,
+}
+
+/// What an IO loop is told at its start about the broker around it.
+pub struct Surroundings {
+    pub reactor: ReactorId,
+    pub broker: BrokerId,
+    pub directories: Vec<Arc<DirectoryState>>,
+    pub limits: WindowLimits,
+    pub notes: NoteTaker,
+    pub propose: ProposalTaker,
 }
 
 fn token(kind: u8, key: usize) -> Token {
@@ -126,13 +149,22 @@ impl IoLoop {
         registry: Arc<Registry>,
         thread_name: String,
         metrics: Arc<CachePadded<ThreadMetrics>>,
-        directories: Vec<Arc<DirectoryState>>,
-        limits: WindowLimits,
-        notes: NoteTaker,
+        surroundings: Surroundings,
         now: Instant,
     ) -> IoLoop {
+        let Surroundings { reactor, broker, directories, limits, notes, propose } = surroundings;
         let housekeeping = Housekeeping::new(config, notes, now);
+        let cluster = Cluster {
+            this: broker,
+            lag_ms_max: config.replica_lag_time_max_ms,
+            live: Vec::new(),
+            propose,
+            proposals: Vec::new(),
+        };
         IoLoop {
+            reactor,
+            fetchers: Fetchers::new(config, broker, reactor),
+            cluster,
             registry,
             thread_name,
             metrics,
@@ -169,7 +201,7 @@ impl IoLoop {
     /// When `on_time` has something to do next.
     pub fn next_deadline(&self) -> Instant {
         let due = self.due.peek().map_or(Instant(u64::MAX), |Reverse((due, _))| *due);
-        due.min(self.housekeeping.next())
+        due.min(self.housekeeping.next()).min(self.fetchers.next_deadline())
     }
 
     pub fn on_order(&mut self, order: Order, engine: &mut dyn Engine) {
@@ -190,19 +222,20 @@ impl IoLoop {
                         // A partition that no longer flushes before it answers owes what it has appended.
                         if config.durability != Durability::GroupCommit {
                             let end = partition.log.end_offset();
-                            self.commit(slot, end);
+                            self.advance(slot, engine.now());
+                            self.settle_alone(slot, end);
                         }
                     }
                 }
                 done(());
             }
-            Order::Lead { epochs, done } => {
-                for (slot, epoch) in epochs {
-                    if let Some(partition) = partition_mut(&mut self.partitions, slot) {
-                        partition.leader_epoch = epoch;
-                    }
-                }
+            Order::BeginTerms { terms, done } => {
+                self.begin_terms(terms, engine);
                 done(());
+            }
+            Order::Brokers(brokers) => self.on_brokers(&brokers, engine.now()),
+            Order::AnswerProposal { slot, term, answered } => {
+                self.on_proposal_answered(slot, term, answered, engine.now());
             }
             Order::OfferCleaning { every_ms, take } => self.offer_cleaning(every_ms, take, engine.now()),
             Order::PlanCleaning { slot, done } => done(self.plan_cleaning(slot, engine)),
@@ -230,6 +263,7 @@ impl IoLoop {
             topic: replica.topic,
             number: replica.partition,
             leader_epoch: replica.leader_epoch,
+            role: if replica.alone { Role::Alone } else { Role::Follows },
             config: replica.config,
             directory: replica.directory,
             log: replica.log,
@@ -243,16 +277,18 @@ impl IoLoop {
             topic_metrics,
             metrics,
         });
-        // One replica is all there is: everything in the log is committed.
         partition.noted_log_start = partition.log.start_for_checkpoint().map(|offset| offset.0);
-        let end = partition.log.end_offset();
-        partition.log.advance_high_watermark(end);
+        if replica.alone {
+            // One replica is all there is: everything in the log is committed.
+            let end = partition.log.end_offset();
+            partition.log.advance_high_watermark(end);
+        }
         partition.show();
         let slot = replica.slot as usize;
         if self.partitions.len() <= slot {
             self.partitions.resize_with(slot + 1, || None);
         }
-        let coordinates = *partition.topic == *topic_name::OFFSETS;
+        let coordinates = replica.alone && *partition.topic == *topic_name::OFFSETS;
         self.partitions[slot] = Some(partition);
         if coordinates {
             self.begin_coordinating(slot as u32, engine);
@@ -262,6 +298,7 @@ impl IoLoop {
     fn release(&mut self, slot: u32) -> Option<log::Log> {
         let mut partition = self.partitions.get_mut(slot as usize)?.take()?;
         self.stop_coordinating(slot);
+        self.fetchers.leave(slot);
         for pending in partition.pending.drain(..) {
             let part = ProducedPart::refused(pending.entry, ErrorCode::UnknownTopicOrPartition, None);
             self.produced(pending.produce, part);
@@ -279,10 +316,10 @@ impl IoLoop {
         Some(partition.log)
     }
 
-    pub fn on_command(&mut self, command: Command) {
+    pub fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Produce(produce) => self.on_produce(produce),
-            Command::Fetch(fetch) => self.on_fetch(&fetch),
+            Command::Fetch(fetch) => self.on_fetch(&fetch, now),
             Command::Collect(id) => {
                 if let Some(set) = self.sets.get_mut(&id)
                     && let Some(waiting) = &mut set.waiting
@@ -307,6 +344,8 @@ impl IoLoop {
         }
         self.start_flushes(now, engine);
         self.start_write_outs(engine);
+        self.fetch_on(now, engine);
+        self.send_proposals();
         self.answer_lists(engine);
         while let Some(id) = self.woken.pop() {
             self.look(id, now, engine);
@@ -328,6 +367,15 @@ impl IoLoop {
             Done::Read { .. } if kind == tokens::LOOK_UP => self.on_looked_up(key as usize, engine),
             Done::Read { into, result } if kind == tokens::LOAD => {
                 self.on_load_read(key, &into, result, engine);
+            }
+            Done::Connected(result) if kind == tokens::CONNECT => {
+                self.fetchers.on_connected(key, result, engine)
+            }
+            Done::Sent { bytes, result } if kind == tokens::SEND => {
+                self.fetchers.on_sent(key, bytes, result, engine.now());
+            }
+            Done::ReceivedInto { into, result } if kind == tokens::RECEIVE => {
+                self.on_leader_received(key, into, result, engine);
             }
             Done::Accepted { .. }
             | Done::Connected(_)

@@ -2,16 +2,18 @@
 //!
 //! In: opened logs, settings, the end. Out: acknowledgements by the calls given with the orders.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 
 use crate::config::TopicConfig;
 pub use crate::group::TopicPartition;
-use crate::ids::LeaderEpoch;
+use crate::ids::{BrokerId, LeaderEpoch};
 use crate::log::cleaning::{CleanedGroup, CleaningPlan};
 use crate::log::{Log, LogConfig};
 use crate::metadata::{Answer, Question};
+use crate::replication::{Answered, Term};
 
 /// A replica, opened and handed over.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Replica {
     pub topic: Arc<str>,
     pub partition: i32,
     pub leader_epoch: LeaderEpoch,
+    /// One replica is all there ever is; otherwise somebody has to say what this one is.
+    pub alone: bool,
     pub config: Arc<TopicConfig>,
     /// Number of its log directory.
     pub directory: u16,
@@ -52,10 +56,18 @@ pub enum Order {
         log: Arc<LogConfig>,
         done: Acknowledge<()>,
     },
-    /// New leader epochs of replicas.
-    Lead {
-        epochs: Vec<(u32, LeaderEpoch)>,
+    /// What replicas are from now on.
+    BeginTerms {
+        terms: Vec<(u32, Term)>,
         done: Acknowledge<()>,
+    },
+    /// Who is alive, and where followers reach each.
+    Brokers(Arc<[(BrokerId, SocketAddr)]>),
+    /// What became of the in-sync set that a leader asked for in its term.
+    AnswerProposal {
+        slot: u32,
+        term: LeaderEpoch,
+        answered: Answered,
     },
     /// Look for compacted logs that are due, every so often, and tell of them.
     OfferCleaning {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use crate::api::command::FetchSetId;
-use crate::config::TopicConfig;
+use crate::config::{Durability, TopicConfig};
 use crate::ids::{LeaderEpoch, Offset};
 use crate::log::Log;
 use crate::metrics::{PartitionMetrics, TopicMetrics};
 use crate::reactor::Lease;
+use crate::replication::Leader;
 
 /// A batch that came this turn.
 #[derive(Debug)]
@@ -28,10 +29,22 @@ pub struct PendingBatch {
 pub struct Unacknowledged {
     pub produce: u32,
     pub entry: u32,
-    /// The reply is due when the high watermark has reached this.
+    /// The reply is due when the high watermark has reached this; or, where `alone`, the flushed part of this replica.
     pub upto: Offset,
+    /// acks=1: the other replicas are not waited for.
+    pub alone: bool,
     pub base_offset: Offset,
     pub append_time_ms: i64,
+}
+
+/// What this broker is to the partition.
+#[derive(Debug)]
+pub enum Role {
+    /// It has the only replica: what is appended is committed.
+    Alone,
+    Leads(Box<Leader>),
+    /// Another broker leads, or none: nothing is appended here for clients, and what there is, is read from the leader.
+    Follows,
 }
 
 /// One replica.
@@ -40,6 +53,7 @@ pub struct Partition {
     pub topic: Arc<str>,
     pub number: i32,
     pub leader_epoch: LeaderEpoch,
+    pub role: Role,
     pub config: Arc<TopicConfig>,
     pub directory: u16,
     pub log: Log,
@@ -60,6 +74,19 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Whether clients may append, read and ask here.
+    pub fn leads(&self) -> bool {
+        !matches!(self.role, Role::Follows)
+    }
+
+    /// Up to where this replica counts as having the log: in group commit, what is flushed.
+    pub fn own_end(&self) -> Offset {
+        match self.config.durability {
+            Durability::GroupCommit => self.log.flushed_offset(),
+            Durability::Replicated | Durability::Interval => self.log.end_offset(),
+        }
+    }
+
     /// Puts the extent of the log on the metrics page.
     pub fn show(&self) {
         self.metrics.log_start_offset.set(self.log.start_offset().0);

@@ -9,7 +9,7 @@ use crate::api::command::{Outcome, Produce, ProducePart, Produced, ProducedPart,
 use crate::clock::{Instant, WallMs};
 use crate::config::Durability;
 use crate::ids::Offset;
-use crate::io_thread::partition::{PendingBatch, Unacknowledged};
+use crate::io_thread::partition::{PendingBatch, Role, Unacknowledged};
 use crate::io_thread::{Due, IoLoop, partition_mut};
 use crate::log::{self, AppendBatch, AppendRefusal, FlushScope};
 use crate::producer::Refusal;
@@ -23,7 +23,8 @@ pub(super) struct WaitingProduce {
     acks: i16,
     left: usize,
     parts: Vec<ProducedPart>,
-    /// Partitions that acknowledge after a flush, where the answer to a part may still wait when the time is up.
+    /// Partitions that acknowledge after a flush or when others have the records, where the answer to a part may still wait when
+    /// the time is up.
     slots: Vec<u32>,
 }
 
@@ -50,8 +51,14 @@ impl IoLoop {
         let key = self.produces.insert(waiting) as u32;
         let mut slots = Vec::new();
         for part in parts {
+            let quorum = acks != -1 || self.has_quorum(part.slot);
             let refusal = match partition_mut(&mut self.partitions, part.slot) {
                 None => (ErrorCode::UnknownTopicOrPartition, None),
+                Some(partition) if !partition.leads() => (ErrorCode::NotLeaderOrFollower, None),
+                Some(partition) if !quorum => {
+                    partition.topic_metrics.produce_requests_failed.increment();
+                    (ErrorCode::NotEnoughReplicas, None)
+                }
                 Some(partition) => match self.directories[usize::from(partition.directory)].refuses_produce()
                 {
                     Some(message) => {
@@ -62,7 +69,8 @@ impl IoLoop {
                         if partition.pending.is_empty() {
                             self.dirty.push(part.slot);
                         }
-                        if partition.config.durability == Durability::GroupCommit {
+                        let waits = matches!(partition.role, Role::Leads(_)) && acks == -1;
+                        if waits || partition.config.durability == Durability::GroupCommit {
                             slots.push(part.slot);
                         }
                         partition.pending.push(PendingBatch {
@@ -129,10 +137,12 @@ impl IoLoop {
         let log_start = partition.log.start_offset();
         let end = partition.log.end_offset();
         let group_commit = partition.config.durability == Durability::GroupCommit;
-        if !group_commit {
+        let alone = matches!(partition.role, Role::Alone);
+        if alone && !group_commit {
             partition.log.advance_high_watermark(end);
         }
         let committed = partition.log.high_watermark();
+        let own_end = partition.own_end();
         let mut done = Vec::with_capacity(batches.len());
         let mut messages = 0;
         let mut bytes = 0;
@@ -186,7 +196,8 @@ impl IoLoop {
                 let at = now.after_ms(partition.log.config().flush_ms);
                 self.due.push(Reverse((at, Due::Flush { slot })));
             }
-            if committed >= end {
+            // Followers read what is not committed yet.
+            if committed >= end || !alone {
                 for (set, entry) in &partition.watchers {
                     if let Some(set_state) = self.sets.get_mut(set)
                         && set_state.flag(*entry)
@@ -206,10 +217,13 @@ impl IoLoop {
                     answers.push((produce, appended(entry, base_offset, append_time_ms, log_start)));
                 }
                 Ok((upto, base_offset, append_time_ms)) => {
-                    let waiting = Unacknowledged { produce, entry, upto, base_offset, append_time_ms };
-                    if self.produces.get(produce as usize).is_some_and(|p| p.acks == 0) {
+                    let acks = self.produces.get(produce as usize).map_or(0, |produce| produce.acks);
+                    if acks == 0 || acks == 1 && upto <= own_end {
                         answers.push((produce, appended(entry, base_offset, append_time_ms, log_start)));
                     } else {
+                        let alone = acks == 1;
+                        let waiting =
+                            Unacknowledged { produce, entry, upto, alone, base_offset, append_time_ms };
                         partition.unacknowledged.push_back(waiting);
                     }
                 }
@@ -221,6 +235,10 @@ impl IoLoop {
         partition.pending = pending;
         if wrote {
             self.note_written(slot, directory);
+        }
+        if wrote && !alone {
+            self.note_caught_up(slot, end_before);
+            self.advance(slot, now);
         }
         if closed {
             self.note_closed(slot, directory, active_before);

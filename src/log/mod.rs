@@ -46,7 +46,7 @@ pub use read::{Place, Read, ReadError, TimestampOffset};
 pub use settings::{Durability, LogConfig};
 
 use crate::clock::WallMs;
-use crate::ids::Offset;
+use crate::ids::{LeaderEpoch, Offset};
 use crate::producer::Producers;
 use crate::reactor::{Disk, OpenMode};
 use crate::wire::batch::BatchError;
@@ -293,6 +293,11 @@ impl Log {
     pub fn last_stable_offset(&self) -> Offset {
         let unstable = self.producers.first_unstable().unwrap_or(i64::MAX);
         Offset(unstable.min(self.high_watermark).max(self.start))
+    }
+
+    /// A leader's term begins at the end of the log, also if nothing is ever appended in it (contract 5.6).
+    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
+        self.epochs.assign(epoch.0, self.end);
     }
 
     pub fn epochs(&self) -> &EpochHistory {

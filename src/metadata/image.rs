@@ -14,6 +14,7 @@ use crate::config::{Config, Overrides, TopicConfig};
 use crate::ids::{BrokerId, Home, LeaderEpoch};
 use crate::metadata::topic_name;
 use crate::quota::Limits;
+use crate::wire::error_code::ErrorCode;
 use crate::wire::primitive::Uuid;
 
 /// The image in force: the control thread swaps it, everybody else loads it.
@@ -214,6 +215,20 @@ impl Image {
     pub fn topic_by_id(&self, id: &Uuid) -> Option<&Arc<Topic>> {
         let hash = self.hashing.hash_one(id);
         self.by_id.of(hash).find(hash, |topic| topic.id == *id)
+    }
+
+    /// Where requests for a partition of this topic are served here; or what a client is told that asks for it (contract 1.4).
+    pub fn home(&self, topic: &Topic, partition: i32) -> Result<Home, ErrorCode> {
+        let found = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let this = self.cluster.this_broker;
+        match found.home {
+            Some(home) => Ok(home),
+            // It is here and cannot be served, and nobody else has it.
+            None if found.replica.is_none() && found.leader.is_none() && found.replicas.contains(&this) => {
+                Err(ErrorCode::KafkaStorageError)
+            }
+            None => Err(ErrorCode::NotLeaderOrFollower),
+        }
     }
 
     /// All topics, in no order.

@@ -37,4 +37,4 @@ pub mod zookeeper;
 pub use image::{Broker, Cluster, Difference, Endpoint, Image, Partition, SharedImage, Topic};
 pub use replicas::{Answer, DirectoryFacts, NewReplica, Question, RememberedProducer, Replicas};
 pub use state::{Change, Led, NewLead, Placement, State, StoredTopic};
-pub use store::{Event, Members, Store, StoreError};
+pub use store::{Event, Store, StoreError};

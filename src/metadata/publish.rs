@@ -14,6 +14,7 @@ use crate::metadata::replicas::NewReplica;
 use crate::metadata::settings_path;
 use crate::metadata::state::{Placement, State, StoredTopic};
 use crate::quota::{Limits, Part, Rates, Windows};
+use crate::replication::{Duty, Term};
 
 /// Resolves the settings of topics; those without overrides share one value.
 #[derive(Clone, Debug)]
@@ -120,4 +121,24 @@ fn placed(
     let replicas = placement.replicas.clone();
     let isr = led.map_or_else(|| [].into(), |led| led.isr.clone());
     Partition { replica, home: replica.filter(|_| leader == Some(this)), leader, leader_epoch, replicas, isr }
+}
+
+/// What this broker is to its replica of a partition of a cluster.
+pub fn term(state: &State, topic: &StoredTopic, partition: i32) -> Term {
+    let this = state.broker_id();
+    let placement = topic.placement(partition);
+    let led = placement.and_then(|placement| placement.led.as_ref());
+    let duty = match (placement, led) {
+        (Some(placement), Some(led)) => match led.leader {
+            Some(leader) if leader == this => Duty::Lead {
+                replicas: placement.replicas.clone(),
+                isr: led.isr.clone(),
+                partition_epoch: led.version,
+            },
+            Some(leader) => Duty::Follow { leader },
+            None => Duty::Wait,
+        },
+        (_, _) => Duty::Wait,
+    };
+    Term { epoch: state.leader_epoch(topic, partition), topic_id: told(topic.id), duty }
 }

@@ -3,12 +3,14 @@
 //! In: batches of replicas, questions about them. Out: one answer for the whole batch, each replica's own result at its place in
 //! it. An answer to a change means durable: a created directory is still there after a power cut, a removed one is not.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::config::{Config, TopicConfig};
-use crate::ids::{Home, LeaderEpoch, Offset};
+use crate::ids::{BrokerId, Home, LeaderEpoch, Offset};
+use crate::replication::{Answered, Term};
 use crate::wire::error_code::ErrorCode;
 use crate::wire::primitive::Uuid;
 
@@ -88,8 +90,14 @@ pub trait Replicas: Send {
     /// Gives each replica its topic's new settings.
     fn reconfigure(&self, replicas: Vec<Home>, config: Arc<TopicConfig>) -> oneshot::Receiver<()>;
 
-    /// Gives replicas that this broker leads, or may, their new leader epochs: what is appended from now on is of them.
-    fn lead(&self, epochs: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()>;
+    /// Tells replicas what they are from now on: a leader appends under the epoch of its term, a follower follows.
+    fn begin_terms(&self, terms: Vec<(Home, Term)>) -> oneshot::Receiver<()>;
+
+    /// Who is alive, and where followers reach each.
+    fn follow_brokers(&self, brokers: Arc<[(BrokerId, SocketAddr)]>);
+
+    /// What became of the in-sync set that a leader asked for in its term.
+    fn answer_proposal(&self, home: Home, term: LeaderEpoch, answered: Answered);
 
     /// The broker's settings from now on: what is made and reconfigured later follows them.
     fn follow_settings(&self, config: Arc<Config>);

@@ -7,12 +7,11 @@ use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::ids::BrokerId;
 use crate::metadata::fresh_id::fresh_id;
-use crate::metadata::image::Broker;
 use crate::metadata::state::{Change, State, Unfit};
+use crate::metadata::zookeeper::ZooKeeper;
 use crate::metadata::zookeeper::jute::ZkError;
 use crate::metadata::zookeeper::znode::NodeError;
 use crate::wire::primitive::Uuid;
@@ -20,20 +19,16 @@ use crate::wire::primitive::Uuid;
 /// Something that happened without our asking.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Others made these changes; `Store::state` shows them already.
+    /// Others changed settings; `Store::state` shows them already.
     Changed(Vec<Change>),
-    /// Brokers came or went, or another one controls.
-    Members(Members),
-    /// This broker is the controller from now on: what was left undone is its to finish.
+    /// Who controls the cluster now.
+    Controller(Option<BrokerId>),
+    /// This broker is the controller from now on.
     Elected,
-}
-
-/// Who is in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members {
-    pub controller: Option<BrokerId>,
-    /// By id.
-    pub brokers: Arc<[Broker]>,
+    /// It is not any more.
+    Resigned,
+    /// Watches that the controller set have fired.
+    Fired(Vec<String>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +88,10 @@ pub trait Store {
     /// Tells the others that this broker is here and can serve. To be called once, before the first news.
     fn enlist(&mut self) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// True while this broker controls the cluster.
-    fn controls(&self) -> bool;
+    /// The store of a cluster, if this is one.
+    fn cluster(&mut self) -> Option<&mut ZooKeeper> {
+        None
+    }
 
     /// Waits until something happened elsewhere; for ever, where nothing can. Dropping the future loses nothing.
     fn stirred(&mut self) -> impl Future<Output = ()>;

@@ -141,6 +141,19 @@ impl Leader {
         Ok(())
     }
 
+    /// A follower that had everything up to `end`, which is about to grow, still had it when it last asked.
+    pub fn on_idle_until(&mut self, of: BrokerId, end: Offset, asked_at: Instant) {
+        let follower = self.followers.iter_mut().find(|follower| follower.id == of);
+        if let Some(follower) = follower.filter(|follower| follower.end == Some(end)) {
+            follower.caught_up_at = follower.caught_up_at.max(Some(asked_at));
+        }
+    }
+
+    /// The end of the log when the term began.
+    pub fn epoch_start(&self) -> Offset {
+        self.epoch_start
+    }
+
     /// How far records are committed. It never goes back within a term. Who follows closely and may join the set holds it back
     /// too, so that joining loses nothing.
     pub fn high_watermark(

@@ -5,6 +5,8 @@
 
 mod follower;
 mod leader;
+mod term;
 
 pub use follower::{Cut, LeaderSays, next_cut};
 pub use leader::{Answered, Leader, NotAReplica, Proposal, Rules};
+pub use term::{Duty, InSyncProposal, Term};

@@ -88,10 +88,10 @@ apis! {
     Fetch = 1, flexible 12, kafka 0..=17, ours both(0..=17);
     ListOffsets = 2, flexible 6, kafka 0..=9, ours both(1..=9);
     Metadata = 3, flexible 9, kafka 0..=12, ours both(0..=12);
-    LeaderAndIsr = 4, flexible 4, kafka 0..=7;
-    StopReplica = 5, flexible 2, kafka 0..=4;
-    UpdateMetadata = 6, flexible 6, kafka 0..=8;
-    ControlledShutdown = 7, flexible 3, kafka 0..=3;
+    LeaderAndIsr = 4, flexible 4, kafka 0..=7, ours both(0..=7);
+    StopReplica = 5, flexible 2, kafka 0..=4, ours both(0..=4);
+    UpdateMetadata = 6, flexible 6, kafka 0..=8, ours both(0..=8);
+    ControlledShutdown = 7, flexible 3, kafka 0..=3, ours both(0..=3);
     OffsetCommit = 8, flexible 8, kafka 0..=9, ours both(0..=9);
     OffsetFetch = 9, flexible 6, kafka 0..=9, ours both(0..=9);
     FindCoordinator = 10, flexible 3, kafka 0..=6, ours both(0..=6);
@@ -136,14 +136,14 @@ apis! {
     AlterClientQuotas = 49, flexible 1, kafka 0..=1, ours both(0..=1);
     DescribeUserScramCredentials = 50, flexible 0, kafka 0..=0, ours both(0..=0);
     AlterUserScramCredentials = 51, flexible 0, kafka 0..=0, ours both(0..=0);
-    AlterPartition = 56, flexible 0, kafka 0..=3;
+    AlterPartition = 56, flexible 0, kafka 0..=3, ours both(0..=3);
     UpdateFeatures = 57, flexible 0, kafka 0..=1, ours both(0..=1);
     Envelope = 58, flexible 0, kafka 0..=0;
     DescribeCluster = 60, flexible 0, kafka 0..=1, ours both(0..=1);
     DescribeProducers = 61, flexible 0, kafka 0..=0, ours both(0..=0);
     DescribeTransactions = 65, flexible 0, kafka 0..=0;
     ListTransactions = 66, flexible 0, kafka 0..=1;
-    AllocateProducerIds = 67, flexible 0, kafka 0..=0;
+    AllocateProducerIds = 67, flexible 0, kafka 0..=0, ours both(0..=0);
 }
 
 impl Api {
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(ApiKey::ApiVersions.api().support(99), Support::Refused);
         assert_eq!(ApiKey::ApiVersions.api().support(-1), Support::Refused);
         assert_eq!(ApiKey::Metadata.api().support(99), Support::None);
-        assert_eq!(ApiKey::LeaderAndIsr.api().support(0), Support::None);
+        assert_eq!(ApiKey::EndTxn.api().support(0), Support::None);
     }
 
     #[test]

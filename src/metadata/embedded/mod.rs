@@ -262,10 +262,6 @@ impl Store for Embedded {
         Ok(())
     }
 
-    fn controls(&self) -> bool {
-        true
-    }
-
     fn stirred(&mut self) -> impl Future<Output = ()> {
         pending()
     }

@@ -4,7 +4,7 @@
 //! and left as it was: a topic must not vanish, nor a leader be elected, over damage. A topic whose node is gone without a
 //! request to delete it is kept and served: losing metadata must not lose records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -12,15 +12,14 @@ use futures_util::future::join_all;
 use crate::config::Overrides;
 use crate::ids::BrokerId;
 use crate::metadata::copy::Copy;
-use crate::metadata::fresh_id::{fresh_id, stand_in_id};
+use crate::metadata::fresh_id::stand_in_id;
 use crate::metadata::state::{Change, Led, NewLead, Placement, StoredTopic};
 use crate::metadata::store::{Event, StoreError};
 use crate::metadata::topic_name;
 use crate::metadata::zookeeper::jute::{Mode, ZkError};
-use crate::metadata::zookeeper::store::{ZooKeeper, delete, failed, lead_of};
+use crate::metadata::zookeeper::store::{ZooKeeper, failed, lead_of};
 use crate::metadata::zookeeper::znode::{self, ProducerIdBlock, StateNode, TopicNode};
 use crate::reactor::{OsDisk, direct};
-use crate::wire::primitive::Uuid;
 
 /// Notes of changed settings are removed by whoever finds them older than this (contract 4.3).
 const CONFIG_CHANGE_AGE_MS_MAX: i64 = 15 * 60 * 1000;
@@ -49,9 +48,7 @@ impl ZooKeeper {
             for (name, read) in names.iter().zip(reads) {
                 match read {
                     Ok(Some(read)) => {
-                        if let Some(topic) = self.new_topic(read).await? {
-                            changes.push(Change::TopicAdded(Arc::new(topic)));
-                        }
+                        changes.push(Change::TopicAdded(Arc::new(self.new_topic(read))));
                     }
                     Ok(None) => {}
                     Err(StoreError::BadNode(wrong)) => {
@@ -157,23 +154,15 @@ impl ZooKeeper {
         leads.collect()
     }
 
-    /// A topic nobody here knew. One that must have an id and has none gets it, if this broker may write: `None` if not.
-    async fn new_topic(&mut self, read: Read) -> Result<Option<StoredTopic>, StoreError> {
-        let Read { name, mut node, leads, overrides } = read;
-        let id = match node.topic_id {
-            Some(id) => id,
-            None if !self.has_topic_ids() => stand_in_id(&name),
-            None => match self.give_id(&name).await? {
-                Some(id) => id,
-                None => return Ok(None),
-            },
-        };
-        node.topic_id = Some(id);
+    /// A topic nobody here knew. One that must have an id and has none is given it by the controller, who then tells of it.
+    fn new_topic(&self, read: Read) -> StoredTopic {
+        let Read { name, node, leads, overrides } = read;
+        let id = node.topic_id.unwrap_or_else(|| stand_in_id(&name));
         let placements = node.partitions.values().zip(leads.iter()).map(|(replicas, lead)| Placement {
             replicas: replicas.iter().copied().map(BrokerId).collect(),
             led: lead.as_ref().map(|lead| lead.led.clone()),
         });
-        Ok(Some(StoredTopic {
+        StoredTopic {
             id,
             name: name.as_str().into(),
             leader_epochs: leads
@@ -183,36 +172,11 @@ impl ZooKeeper {
             since: 0,
             overrides,
             placements: placements.collect(),
-        }))
-    }
-
-    /// Tools before 2.8 make topics without ids (contract 4.3). Written on the version that was read; under the fence too,
-    /// once there is one, and before that only while nobody controls.
-    async fn give_id(&mut self, name: &str) -> Result<Option<Uuid>, StoreError> {
-        let path = znode::topic(name);
-        let controller = self.client.exists(znode::CONTROLLER, false).await;
-        let controller = controller.map_err(failed(znode::CONTROLLER, "it cannot be read"))?;
-        if self.fence.is_none() && controller.is_some() {
-            return Ok(None);
         }
-        let (data, stat) = self.client.data(&path, true).await.map_err(failed(&path, "it cannot be read"))?;
-        let data = data.unwrap_or_default();
-        let mut node = TopicNode::decode(&path, &data)?;
-        if let Some(id) = node.topic_id {
-            return Ok(Some(id));
-        }
-        let id = fresh_id(&mut self.terms.random);
-        node.topic_id = Some(id);
-        let data = node.onto(&path, &data)?;
-        let written = self.client.set_data(&path, Some(&data), stat.version).await;
-        written.map_err(failed(&path, "it cannot be given an id"))?;
-        self.client.data(&path, true).await.map_err(failed(&path, "it cannot be read"))?;
-        tracing::info!(topic = name, id = %id, "a topic without an id is given one");
-        Ok(Some(id))
     }
 
     /// What `/config/ENTITY` says; nothing where it is not there, or cannot be read.
-    async fn read_settings(&self, entity: &str) -> Result<Overrides, StoreError> {
+    pub(super) async fn read_settings(&self, entity: &str) -> Result<Overrides, StoreError> {
         let path = format!("/config/{entity}");
         match self.client.data(&path, false).await {
             Ok((data, _)) => match data.as_deref() {
@@ -264,64 +228,32 @@ impl ZooKeeper {
             self.begin_session().await?;
             self.stale.session = false;
         }
-        if self.stale.members {
-            self.read_members().await?;
-            self.stale.members = false;
-        }
         if self.stale.controller {
             self.elect().await?;
             self.stale.controller = false;
         }
-        if self.members_told.as_ref() != Some(&self.members) {
-            self.members_told = Some(self.members.clone());
-            news.push(Event::Members(self.members.clone()));
+        if self.controller_told != Some(self.controller) {
+            self.controller_told = Some(self.controller);
+            news.push(Event::Controller(self.controller));
         }
         if self.stale.configs {
             self.follow_config_changes(news).await?;
             self.stale.configs = false;
         }
-        if self.stale.topics {
-            self.follow_topics(news).await?;
-            self.stale.topics = false;
-        }
-        while let Some(name) = self.stale.topic.first().cloned() {
-            self.follow_topic(&name, news).await?;
-            self.stale.topic.remove(&name);
-        }
-        if std::mem::take(&mut self.elected) {
+        if self.elected {
             self.make_feature_node().await?;
+            self.elected = false;
+            if std::mem::take(&mut self.resigned) {
+                news.push(Event::Resigned);
+            }
             news.push(Event::Elected);
-        }
-        // What follows is the controller's; another one has watches of its own.
-        if self.fence.is_none() {
-            return Ok(());
-        }
-        if self.stale.isr_changes {
-            self.follow_isr_changes(news).await?;
-            self.stale.isr_changes = false;
-        }
-        if self.stale.deletions {
-            self.follow_deletions(news).await?;
-            self.stale.deletions = false;
-        }
-        if self.stale.log_dir_events {
-            self.follow_log_dir_events().await?;
-            self.stale.log_dir_events = false;
-        }
-        if self.stale.preferred_election {
-            self.follow_preferred_election().await?;
-            self.stale.preferred_election = false;
-        }
-        if self.stale.reassignment {
-            self.follow_reassignment().await?;
-            self.stale.reassignment = false;
         }
         Ok(())
     }
 
     /// After an expiry: the registration and the office are gone with the old session, and so are all watches.
     async fn begin_session(&mut self) -> Result<(), StoreError> {
-        self.fence = None;
+        self.lose_office();
         self.check_cluster().await?;
         if !self.register().await? {
             let path = znode::broker(self.state.broker_id().0);
@@ -331,8 +263,7 @@ impl ZooKeeper {
             )));
         }
         self.complaints.remove("look");
-        self.stale.everything();
-        self.stale.topic.extend(self.state.topics().map(|topic| topic.name.to_string()));
+        (self.stale.controller, self.stale.configs) = (true, true);
         Ok(())
     }
 
@@ -367,163 +298,10 @@ impl ZooKeeper {
         }
     }
 
-    /// New and vanished topics.
-    async fn follow_topics(&mut self, news: &mut Vec<Event>) -> Result<(), StoreError> {
-        let names: BTreeSet<String> = self.children(znode::TOPICS, true).await?.into_iter().collect();
-        let lost: Vec<Arc<str>> = self
-            .state
-            .topics()
-            .filter(|topic| !names.contains(&*topic.name))
-            .map(|topic| topic.name.clone())
-            .collect();
-        for name in lost {
-            let path = znode::topic(&name);
-            self.complain(
-                &path,
-                format!(
-                    "ZooKeeper node {path} is gone, but nobody asked for the topic to be deleted: it is served \
-                     until this broker stops, and its records stay; `ringdaw metadata restore` writes the node again"
-                ),
-            );
-        }
-        let known = |name: &String| {
-            self.state.topic_named(name).is_some()
-                || self.state.deleting().any(|topic| *topic.name == **name)
-                || topic_name::check(name).is_err()
-        };
-        let new: Vec<String> = names.iter().filter(|name| !known(name)).cloned().collect();
-        for name in new {
-            self.follow_topic(&name, news).await?;
-        }
-        Ok(())
-    }
-
-    /// A topic that is new, or whose node was written.
-    async fn follow_topic(&mut self, name: &str, news: &mut Vec<Event>) -> Result<(), StoreError> {
-        if self.state.deleting().any(|topic| *topic.name == *name) {
-            return Ok(());
-        }
-        let path = znode::topic(name);
-        let read = match self.read_topic(name).await {
-            Ok(Some(read)) => read,
-            Ok(None) => {
-                self.stale.topics |= self.state.topic_named(name).is_some();
-                return Ok(());
-            }
-            Err(StoreError::BadNode(wrong)) => {
-                self.complain(&path, format!("{wrong}; topic {name} stays as it was"));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let Some(known) = self.state.topic_named(name).cloned() else {
-            if let Some(topic) = self.new_topic(read).await? {
-                self.changed(Change::TopicAdded(Arc::new(topic)), news)?;
-            }
-            return Ok(());
-        };
-        if read.node.topic_id.is_some_and(|id| id != known.id) && self.has_topic_ids() {
-            let other = read.node.topic_id.map_or_else(String::new, |id| id.to_string());
-            self.complain(
-                &path,
-                format!("ZooKeeper node {path} has topic id {other}, but the topic served here has {}: the node was made anew under our hands and is not followed", known.id),
-            );
-            return Ok(());
-        }
-        let count = known.placements.len();
-        let replicas = |ids: &Vec<i32>| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
-        let same = known
-            .placements
-            .iter()
-            .zip(read.node.partitions.values())
-            .all(|(placement, ids)| *placement.replicas == replicas(ids)[..]);
-        if read.node.partitions.len() < count || !same {
-            self.complain(
-                &path,
-                format!("ZooKeeper node {path} no longer has the {count} partitions and replicas that are served here: it was changed under our hands and is not followed"),
-            );
-            return Ok(());
-        }
-        self.complaints.remove(&path);
-        let leads: Vec<NewLead> = read.leads[..count].iter().flatten().cloned().collect();
-        self.follow_leads(&known, leads, news)?;
-        if read.node.partitions.len() > count {
-            let placements: Vec<Placement> = read
-                .node
-                .partitions
-                .values()
-                .zip(&read.leads)
-                .skip(count)
-                .map(|(ids, lead)| Placement {
-                    replicas: replicas(ids).into(),
-                    led: lead.as_ref().map(|lead| lead.led.clone()),
-                })
-                .collect();
-            let leader_epochs = read.leads[count..]
-                .iter()
-                .map(|lead| lead.as_ref().map_or(0, |lead| lead.leader_epoch))
-                .collect();
-            self.changed(Change::PartitionsAdded { id: known.id, leader_epochs, placements }, news)?;
-        }
-        if read.overrides != known.overrides {
-            self.changed(Change::OverridesSet { id: known.id, overrides: read.overrides }, news)?;
-        }
-        Ok(())
-    }
-
-    /// Of what was read, the leaders that are not what they were.
-    fn follow_leads(
-        &mut self,
-        known: &StoredTopic,
-        leads: Vec<NewLead>,
-        news: &mut Vec<Event>,
-    ) -> Result<(), StoreError> {
-        let is_new = |lead: &NewLead| {
-            known.placement(lead.partition).is_some_and(|placement| placement.led.as_ref() != Some(&lead.led))
-        };
-        let leads: Vec<NewLead> = leads.into_iter().filter(is_new).collect();
-        if leads.is_empty() {
-            return Ok(());
-        }
-        self.changed(Change::LeadsSet { id: known.id, leads }, news)
-    }
-
     fn changed(&mut self, change: Change, news: &mut Vec<Event>) -> Result<(), StoreError> {
         self.apply(&change)?;
         news.push(Event::Changed(vec![change]));
         Ok(())
-    }
-
-    async fn follow_deletions(&mut self, news: &mut Vec<Event>) -> Result<(), StoreError> {
-        let mut names = self.children(znode::DELETE_TOPICS, true).await?;
-        names.sort_unstable();
-        for name in names {
-            let topic = self.state.topic_named(&name).map(|topic| topic.id);
-            let is_being_deleted = self.state.deleting().any(|topic| *topic.name == *name);
-            match topic {
-                Some(id) if self.terms.delete_topic_enable => {
-                    self.changed(Change::DeleteBegun { id }, news)?;
-                    continue;
-                }
-                None if is_being_deleted => continue,
-                Some(_) => tracing::warn!(
-                    topic = name,
-                    "a request to delete the topic is dropped: delete.topic.enable is false"
-                ),
-                None => tracing::info!(topic = name, "a request to delete an unknown topic is dropped"),
-            }
-            self.drop_node(&format!("{}/{name}", znode::DELETE_TOPICS)).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes a node that was dealt with, under the fence.
-    async fn drop_node(&mut self, path: &str) -> Result<(), StoreError> {
-        let fence = self.fence()?;
-        match self.multi(path, vec![fence.check(), delete(path.to_owned())]).await {
-            Ok(()) | Err(StoreError::Node { source: ZkError::NoNode, .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// Notes in the order of their numbers; each broker follows each once, and old ones are removed by whoever comes by.
@@ -584,109 +362,5 @@ impl ZooKeeper {
             return Ok(());
         }
         self.changed(Change::SettingsSet { path: entity.into(), settings }, news)
-    }
-
-    /// Leaders changed in-sync sets: the states they name are read again.
-    async fn follow_isr_changes(&mut self, news: &mut Vec<Event>) -> Result<(), StoreError> {
-        let mut names = self.children(znode::ISR_CHANGES, true).await?;
-        names.sort_unstable();
-        for name in names {
-            let path = format!("{}/{name}", znode::ISR_CHANGES);
-            let data = match self.client.data(&path, false).await {
-                Ok((data, _)) => data.unwrap_or_default(),
-                Err(ZkError::NoNode) => continue,
-                Err(error) => return Err(failed(&path, "it cannot be read")(error)),
-            };
-            match znode::decode_partitions(&path, &data) {
-                Ok(partitions) => {
-                    let mut by_topic: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
-                    for (topic, partition) in partitions {
-                        by_topic.entry(topic).or_default().insert(partition);
-                    }
-                    for (topic, partitions) in by_topic {
-                        let Some(known) = self.state.topic_named(&topic).cloned() else { continue };
-                        let leads = self.read_leads(&topic, partitions).await?;
-                        self.follow_leads(&known, leads.into_iter().flatten().collect(), news)?;
-                    }
-                }
-                Err(wrong) => tracing::error!("{wrong}; the note is passed over"),
-            }
-            self.drop_node(&path).await?;
-        }
-        Ok(())
-    }
-
-    /// Which replicas a broker lost is found by asking it; there is nobody to ask but this broker, which knows.
-    async fn follow_log_dir_events(&mut self) -> Result<(), StoreError> {
-        for name in self.children(znode::LOG_DIR_EVENTS, true).await? {
-            let path = format!("{}/{name}", znode::LOG_DIR_EVENTS);
-            let read = self.client.data(&path, false).await;
-            match read.map(|(data, _)| znode::decode_log_dir_event(&path, &data.unwrap_or_default())) {
-                Ok(Ok(broker)) => tracing::warn!(broker, "a broker has lost a log directory"),
-                Ok(Err(wrong)) => tracing::error!("{wrong}; the note is passed over"),
-                Err(ZkError::NoNode) => continue,
-                Err(error) => return Err(failed(&path, "it cannot be read")(error)),
-            }
-            self.drop_node(&path).await?;
-        }
-        Ok(())
-    }
-
-    /// The data of a request that stands in one node; a watch waits for the next one.
-    async fn request(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.client.exists(path, true).await.map_err(failed(path, "it cannot be read"))?.is_none() {
-            return Ok(None);
-        }
-        match self.client.data(path, true).await {
-            Ok((data, _)) => Ok(Some(data.unwrap_or_default())),
-            Err(ZkError::NoNode) => Ok(None),
-            Err(error) => Err(failed(path, "it cannot be read")(error)),
-        }
-    }
-
-    /// A broker that is alone leads all it can lead, so there is nothing to elect and the request is done.
-    async fn follow_preferred_election(&mut self) -> Result<(), StoreError> {
-        let path = znode::PREFERRED_ELECTION;
-        let Some(data) = self.request(path).await? else { return Ok(()) };
-        match znode::decode_partitions(path, &data) {
-            Ok(partitions) => {
-                tracing::info!(
-                    partitions = partitions.len(),
-                    "preferred leaders are asked for, and lead already"
-                );
-            }
-            Err(wrong) => tracing::error!("{wrong}; the request is dropped"),
-        }
-        self.drop_node(path).await
-    }
-
-    /// What is where it shall be is done; the node stays while something in it cannot be.
-    async fn follow_reassignment(&mut self) -> Result<(), StoreError> {
-        let path = znode::REASSIGN_PARTITIONS;
-        let Some(data) = self.request(path).await? else { return Ok(()) };
-        let moves = match znode::decode_reassignment(&data) {
-            Ok(moves) => moves,
-            Err(wrong) => {
-                tracing::error!("{wrong}; the request is dropped");
-                return self.drop_node(path).await;
-            }
-        };
-        let undone = moves.iter().find(|((topic, partition), replicas)| {
-            let placement = self.state.topic_named(topic).and_then(|topic| topic.placement(*partition));
-            placement.is_some_and(|placement| {
-                !placement.replicas.iter().map(|id| id.0).eq(replicas.iter().copied())
-            })
-        });
-        match undone {
-            Some(((topic, partition), replicas)) => {
-                let what = format!(
-                    "{path} wants {topic}-{partition} on brokers {replicas:?}, which this build cannot do; the \
-                     node stays until it is removed"
-                );
-                self.complain(path, what);
-                Ok(())
-            }
-            None => self.drop_node(path).await,
-        }
     }
 }

@@ -12,9 +12,8 @@ use tokio::time::{Instant, sleep};
 use crate::config::ZooKeeper as Settings;
 use crate::ids::BrokerId;
 use crate::metadata::fresh_id::fresh_id;
-use crate::metadata::image::{Broker, Endpoint};
 use crate::metadata::state::Change;
-use crate::metadata::store::{Members, StoreError};
+use crate::metadata::store::StoreError;
 use crate::metadata::zookeeper::client::Client;
 use crate::metadata::zookeeper::jute::{Mode, Operation, ZkError};
 use crate::metadata::zookeeper::session::{self, Options};
@@ -167,17 +166,6 @@ impl ZooKeeper {
     pub(super) async fn join(&mut self) -> Result<(), StoreError> {
         let patience = self.terms.session_timeout + REGISTRATION_PATIENCE;
         let path = znode::broker(self.state.broker_id().0);
-        self.read_members().await?;
-        let this = self.state.broker_id();
-        if let Some(other) = self.members.brokers.iter().find(|broker| broker.id != this) {
-            let at =
-                other.endpoints.first().map_or_else(String::new, |at| format!(" ({}:{})", at.host, at.port));
-            return Err(StoreError::Refused(format!(
-                "broker {}{at} lives under this path of ZooKeeper already, and this build serves one broker for each: \
-                 give this one a path of its own in zookeeper.connect",
-                other.id
-            )));
-        }
         let until = Instant::now() + patience;
         let mut said = false;
         while !self.register().await? {
@@ -203,11 +191,8 @@ impl ZooKeeper {
             }
             sleep(LOOK_AT_REGISTRATION).await;
         }
-        self.read_members().await?;
-        self.elect().await?;
-        // Topics and settings were read, and are watched, since `load`.
-        self.stale.requests();
-        Ok(())
+        // Settings were read, and are watched, since `load`.
+        self.elect().await
     }
 
     /// True when the node stands and is this session's. Made and then written, as Kafka does, so that its version is 1.
@@ -231,6 +216,7 @@ impl ZooKeeper {
                     tracing::info!(path, broker_epoch = stat.czxid, "registered with ZooKeeper");
                 }
                 self.broker_epoch = stat.czxid;
+                self.registered_in = Some(stat.ephemeral_owner);
                 Ok(true)
             }
             Some(_) | None => Ok(false),
@@ -249,17 +235,18 @@ impl ZooKeeper {
                         self.fence = Some(self.read_fence().await?);
                         self.elected = true;
                     }
-                    if !is_ours && self.fence.take().is_some() {
+                    if !is_ours && self.fence.is_some() {
                         tracing::warn!(controller = node.broker_id, "another broker is the controller now");
+                        self.lose_office();
                     }
-                    self.members.controller = Some(BrokerId(node.broker_id));
+                    self.controller = Some(BrokerId(node.broker_id));
                     return Ok(());
                 }
                 Err(ZkError::NoNode) => {}
                 Err(error) => return Err(failed(path, "it cannot be read")(error)),
             }
-            self.fence = None;
-            self.members.controller = None;
+            self.lose_office();
+            self.controller = None;
             self.stand().await?;
         }
     }
@@ -315,63 +302,5 @@ impl ZooKeeper {
                 Err(error) => return Err(failed(path, "it cannot be made")(error)),
             }
         }
-    }
-
-    /// Who is registered; a node that cannot be read is left out and complained of.
-    pub(super) async fn read_members(&mut self) -> Result<(), StoreError> {
-        let path = znode::BROKER_IDS;
-        let names = self.client.children(path, true).await.map_err(failed(path, "it cannot be read"))?;
-        let mut ids: Vec<i32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        ids.sort_unstable();
-        let paths: Vec<String> = ids.iter().map(|id| znode::broker(*id)).collect();
-        let reads = paths.iter().map(|path| self.client.data(path, true));
-        let reads = futures_util::future::join_all(reads).await;
-        let mut brokers = Vec::with_capacity(ids.len());
-        for ((id, path), read) in ids.into_iter().zip(&paths).zip(reads) {
-            let data = match read {
-                Ok((data, _)) => data.unwrap_or_default(),
-                Err(ZkError::NoNode) => continue,
-                Err(error) => return Err(failed(path, "it cannot be read")(error)),
-            };
-            match BrokerNode::decode(path, &data) {
-                Ok(node) => brokers.push(broker(id, &node)),
-                Err(wrong) => self.complain(path, format!("{wrong}; the broker is taken for absent")),
-            }
-        }
-        self.members = Members { controller: self.members.controller, brokers: brokers.into() };
-        Ok(())
-    }
-}
-
-/// `NAME://host:port`, the host of an IPv6 address in brackets.
-fn broker(id: i32, node: &BrokerNode) -> Broker {
-    let endpoint = |text: &String| {
-        let (listener, address) = text.split_once("://")?;
-        let (host, port) = address.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some(Endpoint { listener: listener.into(), host: host.into(), port: port.parse().ok()? })
-    };
-    Broker {
-        id: BrokerId(id),
-        rack: node.rack.as_deref().map(Into::into),
-        endpoints: node.endpoints.iter().filter_map(endpoint).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_read_as_they_are_registered() {
-        let data = br#"{"version":5,"host":"h","port":1,"endpoints":["IN://h:1","OUT://[::1]:2","bad"],"rack":"r","features":{}}"#;
-        assert!(BrokerNode::decode("/b", data).is_err());
-        let data =
-            br#"{"version":5,"host":"h","port":1,"endpoints":["IN://h:1","OUT://[::1]:2"],"rack":"r"}"#;
-        let read = broker(3, &BrokerNode::decode("/b", data).unwrap_or_else(|why| panic!("{why}")));
-        let endpoint = |name: &str| read.endpoint(name).map(|e| (e.host.to_string(), e.port));
-        assert_eq!(endpoint("IN"), Some(("h".to_owned(), 1)));
-        assert_eq!(endpoint("OUT"), Some(("::1".to_owned(), 2)));
-        assert_eq!(read.rack.as_deref(), Some("r"));
     }
 }

@@ -20,11 +20,12 @@ use crate::ids::BrokerId;
 use crate::metadata::copy::Copy;
 use crate::metadata::fresh_id::{Random, fresh_id, stand_in_id};
 use crate::metadata::state::{Change, Led, NewLead, Placement, State, StoredTopic, Unfit};
-use crate::metadata::store::{Event, Members, PRODUCER_ID_BLOCK, Store, StoreError};
+use crate::metadata::store::{Event, PRODUCER_ID_BLOCK, Store, StoreError};
 use crate::metadata::zookeeper::client::Client;
-use crate::metadata::zookeeper::jute::{Mode, Operation, ZkError};
+use crate::metadata::zookeeper::jute::{Mode, ZkError};
 use crate::metadata::zookeeper::session;
 use crate::metadata::zookeeper::znode::{self, BrokerNode, ProducerIdBlock, StateNode, TopicNode};
+use crate::replication::{Answered, InSyncProposal};
 use crate::wire::primitive::Uuid;
 
 /// How long one piece of work may wait for answers; a client that asked is told to try again.
@@ -33,8 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const RECONNECTION: Duration = Duration::from_secs(1);
 /// Between two looks when the first one failed.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// Partitions whose nodes are written by one multi: ZooKeeper refuses requests above 1 MiB.
-const PARTITIONS_PER_MULTI: usize = 500;
 
 /// What the store needs to know of this broker and its settings.
 pub struct Terms {
@@ -57,74 +56,18 @@ pub struct Fence {
     pub version: i32,
 }
 
-impl Fence {
-    pub(super) fn check(self) -> Operation {
-        Operation::Check { path: znode::CONTROLLER_EPOCH.to_owned(), version: self.version }
-    }
-}
-
-/// What the state may be behind.
+/// What is to be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Stale {
     /// A session began: registration, election and every watch are to be made anew.
     pub session: bool,
-    pub members: bool,
     pub controller: bool,
-    pub topics: bool,
-    pub topic: BTreeSet<String>,
-    pub deletions: bool,
     pub configs: bool,
-    pub isr_changes: bool,
-    pub log_dir_events: bool,
-    pub preferred_election: bool,
-    pub reassignment: bool,
 }
 
 impl Stale {
     fn is_any(&self) -> bool {
-        let Stale { session, members, controller, topics, topic, deletions, configs, .. } = self;
-        let Stale { isr_changes, log_dir_events, preferred_election, reassignment, .. } = self;
-        !topic.is_empty()
-            || [session, members, controller, topics, deletions, configs].into_iter().any(|flag| *flag)
-            || [isr_changes, log_dir_events, preferred_election, reassignment].into_iter().any(|flag| *flag)
-    }
-
-    /// What asks the controller for something.
-    pub(super) fn requests(&mut self) {
-        self.deletions = true;
-        self.isr_changes = true;
-        self.log_dir_events = true;
-        self.preferred_election = true;
-        self.reassignment = true;
-    }
-
-    /// All that is watched, but for the topics that are known.
-    pub(super) fn everything(&mut self) {
-        self.requests();
-        self.members = true;
-        self.controller = true;
-        self.topics = true;
-        self.configs = true;
-    }
-
-    fn watch_fired(&mut self, path: &str) {
-        match path {
-            znode::CONTROLLER => self.controller = true,
-            znode::TOPICS => self.topics = true,
-            znode::DELETE_TOPICS => self.deletions = true,
-            znode::CONFIG_CHANGES => self.configs = true,
-            znode::ISR_CHANGES => self.isr_changes = true,
-            znode::LOG_DIR_EVENTS => self.log_dir_events = true,
-            znode::PREFERRED_ELECTION => self.preferred_election = true,
-            znode::REASSIGN_PARTITIONS => self.reassignment = true,
-            path if path.starts_with(znode::BROKER_IDS) => self.members = true,
-            path => {
-                if let Some(topic) = path.strip_prefix(znode::TOPICS).and_then(|rest| rest.strip_prefix('/'))
-                {
-                    self.topic.insert(topic.to_owned());
-                }
-            }
-        }
+        self.session || self.controller || self.configs
     }
 }
 
@@ -133,17 +76,24 @@ pub struct ZooKeeper {
     pub(super) events: mpsc::UnboundedReceiver<session::Event>,
     pub(super) terms: Terms,
     pub(super) state: State,
-    pub(super) members: Members,
-    /// As they were last told.
-    pub(super) members_told: Option<Members>,
+    /// Who was elected.
+    pub(super) controller: Option<BrokerId>,
+    /// As it was last told.
+    pub(super) controller_told: Option<Option<BrokerId>>,
     /// While this broker is the controller.
     pub(super) fence: Option<Fence>,
     /// The transaction that made our registration (KIP-380).
     pub(super) broker_epoch: i64,
+    /// The session of that registration.
+    pub(super) registered_in: Option<i64>,
     /// Producer ids that were claimed at the start and not asked for yet.
     claimed: Option<Range<i64>>,
     /// Whether the election was won since it was last told.
     pub(super) elected: bool,
+    /// Whether the office was lost since it was last told.
+    pub(super) resigned: bool,
+    /// Watches that fired while this broker controls, other than its own.
+    fired: BTreeSet<String>,
     /// Number of the last node below `/config/changes` that was followed.
     pub(super) config_change_seen: i64,
     /// The highest controller epoch this broker has heard of.
@@ -172,12 +122,15 @@ impl ZooKeeper {
             events,
             terms,
             state: State::default(),
-            members: Members { controller: None, brokers: [].into() },
-            members_told: None,
+            controller: None,
+            controller_told: None,
             fence: None,
             broker_epoch: -1,
+            registered_in: None,
             claimed: None,
             elected: false,
+            resigned: false,
+            fired: BTreeSet::new(),
             config_change_seen: -1,
             controller_epoch: 0,
             copy: None,
@@ -192,10 +145,16 @@ impl ZooKeeper {
         Version::parse("2.8-IV0").is_some_and(|first| self.terms.protocol >= first)
     }
 
-    pub(super) fn fence(&self) -> Result<Fence, StoreError> {
-        self.fence.ok_or(StoreError::NotController)
+    /// The right to write as controller, while this broker is it.
+    pub fn fence(&self) -> Option<Fence> {
+        self.fence
     }
 
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The transaction that registered this broker (KIP-380).
     pub fn broker_epoch(&self) -> i64 {
         self.broker_epoch
     }
@@ -208,43 +167,26 @@ impl ZooKeeper {
         }
     }
 
-    /// Writes one change; the state follows when it is written.
+    /// Writes one change; the state follows when it is written. Topics and leaders are told by the controller instead.
     async fn write(&mut self, change: Change) -> Result<(), StoreError> {
-        let change = match change {
-            Change::TopicAdded(topic) => self.add_topic(topic).await?,
-            Change::PartitionsAdded { id, leader_epochs, placements } => {
-                self.add_partitions(id, leader_epochs, placements).await?
-            }
-            Change::PartitionsTakenBack { id, partition_count } => {
-                self.take_partitions_back(id, partition_count).await?
-            }
-            Change::LeadsSet { id, leads } => return self.set_leads(id, leads).await,
+        match &change {
             Change::OverridesSet { id, overrides } => {
-                let name = self.topic(&id)?.name.clone();
-                self.write_settings(&format!("topics/{name}"), &overrides).await?;
-                Change::OverridesSet { id, overrides }
+                let name = self.topic(id)?.name.clone();
+                self.write_settings(&format!("topics/{name}"), overrides).await?;
             }
-            Change::SettingsSet { path, settings } => {
-                self.write_settings(&path, &settings).await?;
-                Change::SettingsSet { path, settings }
+            Change::SettingsSet { path, settings } => self.write_settings(path, settings).await?,
+            Change::Identity { .. }
+            | Change::Incarnation(_)
+            | Change::ProducerIdsBelow(_)
+            | Change::TopicAdded(_)
+            | Change::PartitionsAdded { .. }
+            | Change::LeadsSet { .. }
+            | Change::PartitionsTakenBack { .. }
+            | Change::DeleteBegun { .. }
+            | Change::DeleteDone { .. } => {
+                return Err(Unfit("the controller of the cluster decides that".to_owned()).into());
             }
-            Change::DeleteBegun { id } => {
-                let path = format!("{}/{}", znode::DELETE_TOPICS, self.topic(&id)?.name);
-                self.fence()?;
-                match self.client.create(&path, None, Mode::Persistent).await {
-                    Ok(_) | Err(ZkError::NodeExists) => {}
-                    Err(error) => return Err(failed(&path, "it cannot be made")(error)),
-                }
-                Change::DeleteBegun { id }
-            }
-            Change::DeleteDone { id } => {
-                self.remove_topic(&id).await?;
-                Change::DeleteDone { id }
-            }
-            Change::Identity { .. } | Change::Incarnation(_) | Change::ProducerIdsBelow(_) => {
-                return Err(Unfit("ZooKeeper keeps no such thing".to_owned()).into());
-            }
-        };
+        }
         self.apply(&change)
     }
 
@@ -262,36 +204,132 @@ impl ZooKeeper {
         topic.ok_or_else(|| Unfit(format!("there is no topic of id {id}")))
     }
 
-    /// Settings first, so that nobody sees the topic without them (contract 4.4).
-    async fn add_topic(&mut self, topic: Arc<StoredTopic>) -> Result<Change, StoreError> {
-        self.fence()?;
+    /// Makes a topic's nodes: its settings first, so that nobody sees the topic without them (contract 4.4). The controller takes
+    /// it from there. What is to live where stands in `placements`.
+    pub async fn make_topic(&mut self, topic: &StoredTopic) -> Result<(), StoreError> {
+        let client = self.client.clone();
+        within(&client, self.make_topic_nodes(topic)).await
+    }
+
+    async fn make_topic_nodes(&self, topic: &StoredTopic) -> Result<(), StoreError> {
         let name = &topic.name;
-        if self.state.deleting().any(|deleting| deleting.name == *name) {
-            return Err(Unfit(format!("topic {name} is being deleted")).into());
-        }
         let (path, config_path) = (znode::topic(name), znode::topic_config(name));
         if self.client.exists(&path, false).await.map_err(failed(&path, "it cannot be read"))?.is_some() {
-            self.stale.topics = true;
             return Err(StoreError::Node { path, action: "it cannot be made", source: ZkError::NodeExists });
         }
         self.set_or_create(&config_path, &znode::encode_config(&topic.overrides)).await?;
-        let node = self.topic_node(&topic);
-        self.client
-            .create(&path, Some(&node.encode()), Mode::Persistent)
-            .await
-            .map_err(failed(&path, "it cannot be made"))?;
-        // Arms the watch: others may change it.
-        self.client.data(&path, true).await.map_err(failed(&path, "it cannot be read"))?;
-        Ok(Change::TopicAdded(topic))
-    }
-
-    fn topic_node(&self, topic: &StoredTopic) -> TopicNode {
         let replicas = |placement: &Placement| placement.replicas.iter().map(|id| id.0).collect();
-        TopicNode {
+        let node = TopicNode {
             partitions: (0..).zip(topic.placements.iter().map(replicas)).collect(),
             topic_id: self.has_topic_ids().then_some(topic.id),
             ..TopicNode::default()
+        };
+        let made = self.client.create(&path, Some(&node.encode()), Mode::Persistent).await;
+        made.map(|_| ()).map_err(failed(&path, "it cannot be made"))
+    }
+
+    /// Adds partitions to a topic's node. `from`: how many there are, as far as we know.
+    pub async fn grow_topic(
+        &mut self,
+        name: &str,
+        from: i32,
+        added: &[Vec<BrokerId>],
+    ) -> Result<(), StoreError> {
+        let client = self.client.clone();
+        within(&client, self.grow_topic_node(name, from, added)).await
+    }
+
+    async fn grow_topic_node(
+        &self,
+        name: &str,
+        from: i32,
+        added: &[Vec<BrokerId>],
+    ) -> Result<(), StoreError> {
+        let path = znode::topic(name);
+        let (data, stat) =
+            self.client.data(&path, false).await.map_err(failed(&path, "it cannot be read"))?;
+        let data = data.unwrap_or_default();
+        let mut node = TopicNode::decode(&path, &data)?;
+        if node.partitions.len() != from as usize {
+            return Err(StoreError::Node {
+                path,
+                action: "it cannot be extended",
+                source: ZkError::BadVersion,
+            });
         }
+        for (number, replicas) in (from..).zip(added) {
+            node.partitions.insert(number, replicas.iter().map(|id| id.0).collect());
+        }
+        let data = node.onto(&path, &data)?;
+        let written = self.client.set_data(&path, Some(&data), stat.version).await;
+        written.map(|_| ()).map_err(failed(&path, "it cannot be extended"))
+    }
+
+    /// Asks for a topic to be deleted.
+    pub async fn ask_deletion(&mut self, name: &str) -> Result<(), StoreError> {
+        let path = format!("{}/{name}", znode::DELETE_TOPICS);
+        let made = self.client.create(&path, None, Mode::Persistent);
+        within(&self.client, async {
+            match made.await {
+                Ok(_) | Err(ZkError::NodeExists) => Ok(()),
+                Err(error) => Err(failed(&path, "it cannot be made")(error)),
+            }
+        })
+        .await
+    }
+
+    /// The office is given up: the node goes, if it is ours, and everybody may stand for election.
+    pub async fn resign(&mut self) {
+        self.fence = None;
+        self.fired.clear();
+        self.stale.controller = true;
+        self.look_again = Some(Instant::now() + LOOK_AGAIN);
+        let client = self.client.clone();
+        let gone = within(&client, async {
+            let path = znode::CONTROLLER;
+            match client.exists(path, false).await.map_err(failed(path, "it cannot be read"))? {
+                Some(stat) if Some(stat.ephemeral_owner) == client.session() => {
+                    client.delete(path, stat.version).await.map_err(failed(path, "it cannot be removed"))
+                }
+                Some(_) | None => Ok(()),
+            }
+        });
+        if let Err(error) = gone.await {
+            tracing::warn!(%error, "the office of controller cannot be given up; it ends with the session");
+        }
+    }
+
+    /// The state follows what the controller told, which is written down already; it has this epoch.
+    pub fn learn(&mut self, changes: &[Change], controller_epoch: i32) -> Result<(), StoreError> {
+        self.controller_epoch = self.controller_epoch.max(controller_epoch);
+        let _ = self.state.apply_all(changes)?;
+        if let Some(copy) = &mut self.copy {
+            copy.follow(changes, self.controller_epoch);
+        }
+        Ok(())
+    }
+
+    /// What is set for a topic.
+    pub async fn topic_settings(&self, topic: &str) -> Result<Overrides, StoreError> {
+        within(&self.client, self.read_settings(&format!("topics/{topic}"))).await
+    }
+
+    /// Writes in-sync sets into the states of partitions that this broker leads, each on the version its leader knows (contract
+    /// 4.4). An answer for each.
+    pub async fn write_in_sync(&mut self, proposals: &[InSyncProposal]) -> Vec<Answered> {
+        let client = self.client.clone();
+        let writes = proposals.iter().map(|proposal| self.write_one_in_sync(proposal));
+        let written = within(&client, async { Ok(futures_util::future::join_all(writes).await) }).await;
+        written.unwrap_or_else(|_| vec![Answered::Failed; proposals.len()])
+    }
+
+    /// Leaves a note for the controller of partitions whose in-sync sets were written.
+    pub async fn note_in_sync(&mut self, partitions: &[(String, i32)]) -> Result<(), StoreError> {
+        let path = format!("{}/isr_change_", znode::ISR_CHANGES);
+        let data = znode::encode_partitions(partitions);
+        let made = self.client.create(&path, Some(&data), Mode::PersistentSequential);
+        within(&self.client, async { made.await.map(|_| ()).map_err(failed(&path, "it cannot be made")) })
+            .await
     }
 
     async fn set_or_create(&self, path: &str, data: &[u8]) -> Result<(), StoreError> {
@@ -314,132 +352,6 @@ impl ZooKeeper {
             }
         }
         Ok(())
-    }
-
-    async fn add_partitions(
-        &mut self,
-        id: Uuid,
-        leader_epochs: Vec<i32>,
-        placements: Vec<Placement>,
-    ) -> Result<Change, StoreError> {
-        self.fence()?;
-        let topic = self.topic(&id)?.clone();
-        let path = znode::topic(&topic.name);
-        let (data, stat) = self.client.data(&path, true).await.map_err(failed(&path, "it cannot be read"))?;
-        let data = data.unwrap_or_default();
-        let mut node = TopicNode::decode(&path, &data)?;
-        if node.partitions.len() != topic.leader_epochs.len() {
-            self.stale.topic.insert(topic.name.to_string());
-            return Err(StoreError::Node {
-                path,
-                action: "it cannot be extended",
-                source: ZkError::BadVersion,
-            });
-        }
-        for (number, placement) in (topic.partition_count()..).zip(&placements) {
-            node.partitions.insert(number, placement.replicas.iter().map(|id| id.0).collect());
-        }
-        let data = node.onto(&path, &data)?;
-        self.client
-            .set_data(&path, Some(&data), stat.version)
-            .await
-            .map_err(failed(&path, "it cannot be extended"))?;
-        Ok(Change::PartitionsAdded { id, leader_epochs, placements })
-    }
-
-    async fn take_partitions_back(&mut self, id: Uuid, partition_count: i32) -> Result<Change, StoreError> {
-        let fence = self.fence()?;
-        let topic = self.topic(&id)?.clone();
-        let path = znode::topic(&topic.name);
-        let (data, stat) = self.client.data(&path, true).await.map_err(failed(&path, "it cannot be read"))?;
-        let data = data.unwrap_or_default();
-        let mut node = TopicNode::decode(&path, &data)?;
-        node.partitions.retain(|number, _| *number < partition_count);
-        let data = Some(node.onto(&path, &data)?);
-        let mut operations =
-            vec![fence.check(), Operation::SetData { path: path.clone(), data, version: stat.version }];
-        for number in partition_count..topic.partition_count() {
-            operations.extend(self.removal(&topic, number).into_iter().map(delete));
-        }
-        self.multi(&path, operations).await?;
-        Ok(Change::PartitionsTakenBack { id, partition_count })
-    }
-
-    /// The nodes of one partition, the lowest first.
-    fn removal(&self, topic: &StoredTopic, number: i32) -> Vec<String> {
-        let is_led = topic.placement(number).is_some_and(|placement| placement.led.is_some());
-        let state = znode::partition_state(&topic.name, number);
-        let parent = state.trim_end_matches("/state").to_owned();
-        if is_led { vec![state, parent] } else { Vec::new() }
-    }
-
-    /// New leaders, written under the fence: each conditional on the version of its node, or made.
-    async fn set_leads(&mut self, id: Uuid, leads: Vec<NewLead>) -> Result<(), StoreError> {
-        let fence = self.fence()?;
-        let topic = self.topic(&id)?.clone();
-        let mut is_first = topic.placements.iter().all(|placement| placement.led.is_none());
-        for leads in leads.chunks(PARTITIONS_PER_MULTI) {
-            let mut operations = vec![fence.check()];
-            let create = |path: String, data| Operation::Create { path, data, mode: Mode::Persistent };
-            if is_first {
-                operations.push(create(format!("{}/partitions", znode::topic(&topic.name)), None));
-                is_first = false;
-            }
-            let before = |lead: &NewLead| topic.placement(lead.partition).and_then(|place| place.led.clone());
-            let path = |lead: &NewLead| znode::partition_state(&topic.name, lead.partition);
-            // What others put into a node stays in it.
-            let old: Vec<String> = leads.iter().filter(|lead| before(lead).is_some()).map(path).collect();
-            let old = futures_util::future::join_all(old.iter().map(|path| self.client.data(path, false)));
-            let mut old = old.await.into_iter();
-            let mut written = Vec::with_capacity(leads.len());
-            for lead in leads {
-                let path = path(lead);
-                let mut lead = lead.clone();
-                lead.led.controller_epoch = fence.epoch;
-                let node = state_node(&lead);
-                match before(&lead) {
-                    None => {
-                        operations.push(create(path.trim_end_matches("/state").to_owned(), None));
-                        operations.push(create(path, Some(node.encode())));
-                        lead.led.version = 0;
-                    }
-                    Some(before) => {
-                        let read = old.next().unwrap_or(Err(ZkError::NoNode));
-                        let (data, _) = read.map_err(failed(&path, "it cannot be read"))?;
-                        let data = Some(node.onto(&path, &data.unwrap_or_default())?);
-                        operations.push(Operation::SetData { path, data, version: before.version });
-                        lead.led.version = before.version + 1;
-                    }
-                }
-                written.push(lead);
-            }
-            self.multi(&znode::topic(&topic.name), operations).await?;
-            self.apply(&Change::LeadsSet { id, leads: written })?;
-        }
-        Ok(())
-    }
-
-    /// A multi under the fence. When it was sent twice, its nodes may stand already; the next look finds out.
-    pub(super) async fn multi(&mut self, path: &str, operations: Vec<Operation>) -> Result<(), StoreError> {
-        let fenced =
-            matches!(&operations[0], Operation::Check { path, .. } if path == znode::CONTROLLER_EPOCH);
-        let outcome = self.client.multi(operations).await;
-        let resent = outcome.resent;
-        match outcome.all() {
-            Ok(_) => Ok(()),
-            Err((0, ZkError::BadVersion | ZkError::NoNode)) if fenced => {
-                tracing::warn!("another controller was elected: what this one began is left to it");
-                self.fence = None;
-                self.stale.controller = true;
-                Err(StoreError::NotController)
-            }
-            Err((_, error)) => {
-                if resent {
-                    self.stale.everything();
-                }
-                Err(failed(path, "it cannot be written")(error))
-            }
-        }
     }
 
     /// The node, then the note that makes every broker read it (contract 4.3).
@@ -469,59 +381,52 @@ impl ZooKeeper {
         made.map(|_| ()).map_err(failed(&note, "it cannot be made"))
     }
 
-    /// Its nodes, then its settings, then the request (contract 4.4).
-    async fn remove_topic(&mut self, id: &Uuid) -> Result<(), StoreError> {
-        let fence = self.fence()?;
-        let name = self.topic(id)?.name.clone();
-        self.remove_tree(fence, &znode::topic(&name)).await?;
-        for path in [znode::topic_config(&name), format!("{}/{name}", znode::DELETE_TOPICS)] {
-            match self.multi(&path, vec![fence.check(), delete(path.clone())]).await {
-                Ok(()) | Err(StoreError::Node { source: ZkError::NoNode, .. }) => {}
-                Err(error) => return Err(error),
+    /// A write whose version does not fit may be our own, the answer to which was lost: then the node says what we wrote.
+    async fn write_one_in_sync(&self, proposal: &InSyncProposal) -> Answered {
+        let InSyncProposal { topic, partition, leader_epoch, isr, partition_epoch, .. } = proposal;
+        let known = self.state.topic_named(topic);
+        let led = known.and_then(|topic| topic.placement(*partition)?.led.as_ref());
+        let Some(led) = led.filter(|led| led.leader == Some(self.state.broker_id())) else {
+            return Answered::Outdated;
+        };
+        let path = znode::partition_state(topic, *partition);
+        let node = StateNode {
+            controller_epoch: led.controller_epoch,
+            leader: self.state.broker_id().0,
+            leader_epoch: leader_epoch.0,
+            isr: isr.iter().map(|id| id.0).collect(),
+            recovering: led.recovering,
+        };
+        let set = |version| Answered::Set { isr: isr.clone(), partition_epoch: version };
+        match self.client.set_data(&path, Some(&node.encode()), *partition_epoch).await {
+            Ok(stat) => return set(stat.version),
+            Err(ZkError::BadVersion) => {}
+            Err(ZkError::NoNode) => return Answered::Outdated,
+            Err(error) => {
+                tracing::warn!(path, %error, "an in-sync set cannot be written; it is asked for again");
+                return Answered::Failed;
             }
         }
-        Ok(())
-    }
-
-    /// A node and everything below it, the lowest first. Looked at again where somebody removes them too.
-    async fn remove_tree(&mut self, fence: Fence, root: &str) -> Result<(), StoreError> {
-        'look: loop {
-            let found = self.tree(root).await?;
-            for some in found.chunks(2 * PARTITIONS_PER_MULTI) {
-                let deletes = some.iter().cloned().map(delete);
-                match self.multi(root, std::iter::once(fence.check()).chain(deletes).collect()).await {
-                    Ok(()) => {}
-                    Err(StoreError::Node { source: ZkError::NoNode | ZkError::NotEmpty, .. }) => {
-                        continue 'look;
-                    }
-                    Err(error) => return Err(error),
+        match self.client.data(&path, false).await {
+            Ok((data, stat)) => {
+                let found = StateNode::decode(&path, &data.unwrap_or_default());
+                let ours = found.is_ok_and(|found| {
+                    (found.leader, found.leader_epoch, &found.isr)
+                        == (node.leader, node.leader_epoch, &node.isr)
+                });
+                if ours {
+                    return set(stat.version);
                 }
+                tracing::info!(
+                    path,
+                    known = partition_epoch,
+                    found = stat.version,
+                    "the controller has changed the partition: its decision is waited for"
+                );
+                Answered::Outdated
             }
-            return Ok(());
+            Err(_) => Answered::Failed,
         }
-    }
-
-    /// The paths of a node and of all below it, the lowest first. Empty if it is not there.
-    async fn tree(&self, root: &str) -> Result<Vec<String>, StoreError> {
-        let mut found = Vec::new();
-        let mut level = vec![root.to_owned()];
-        while !level.is_empty() {
-            let children =
-                futures_util::future::join_all(level.iter().map(|path| self.client.children(path, false)))
-                    .await;
-            let mut next = Vec::new();
-            for (path, names) in level.into_iter().zip(children) {
-                match names {
-                    Ok(names) => next.extend(names.into_iter().map(|name| format!("{path}/{name}"))),
-                    Err(ZkError::NoNode) => continue,
-                    Err(error) => return Err(failed(&path, "it cannot be read")(error)),
-                }
-                found.push(path);
-            }
-            level = next;
-        }
-        found.reverse();
-        Ok(found)
     }
 
     async fn claim_block(&mut self) -> Result<Range<i64>, StoreError> {
@@ -558,13 +463,29 @@ impl ZooKeeper {
 
     fn take_event(&mut self, event: session::Event) {
         match event {
-            session::Event::Node { path, .. } => self.stale.watch_fired(&path),
+            session::Event::Node { path, .. } => match &*path {
+                znode::CONTROLLER => self.stale.controller = true,
+                znode::CONFIG_CHANGES => self.stale.configs = true,
+                _ => {
+                    if self.fence.is_some() {
+                        self.fired.insert(path);
+                    }
+                }
+            },
             session::Event::Expired => {
-                self.fence = None;
+                self.lose_office();
                 self.stale.session = true;
             }
-            session::Event::Session { .. } => self.stale.session = true,
+            // It may be the one that this broker has registered in already.
+            session::Event::Session { id } => self.stale.session |= self.registered_in != Some(id),
         }
+    }
+
+    /// This broker is not the controller any more.
+    pub(super) fn lose_office(&mut self) {
+        self.resigned |= self.fence.take().is_some();
+        self.elected = false;
+        self.fired.clear();
     }
 }
 
@@ -581,7 +502,7 @@ impl Store for ZooKeeper {
             let client = self.client.clone();
             if let Err(error) = within(&client, self.write(change)).await {
                 if matches!(error, StoreError::Away { .. }) {
-                    self.stale.everything(); // it may have been done, or be done yet
+                    self.stale.configs = true; // it may have been done, or be done yet
                 }
                 return Err(error);
             }
@@ -614,13 +535,13 @@ impl Store for ZooKeeper {
         outcome
     }
 
-    fn controls(&self) -> bool {
-        self.fence.is_some()
+    fn cluster(&mut self) -> Option<&mut ZooKeeper> {
+        Some(self)
     }
 
     async fn stirred(&mut self) {
         self.take_events();
-        if !self.stale.is_any() {
+        if !self.stale.is_any() && self.fired.is_empty() && !self.elected && !self.resigned {
             match self.events.recv().await {
                 Some(event) => self.take_event(event),
                 None => std::future::pending().await,
@@ -641,6 +562,9 @@ impl Store for ZooKeeper {
         self.look_again = None;
         let client = self.client.clone();
         let mut news = Vec::new();
+        if std::mem::take(&mut self.resigned) {
+            news.push(Event::Resigned);
+        }
         if let Err(error) = within(&client, self.look(&mut news)).await {
             match error {
                 StoreError::Away { why } => {
@@ -649,6 +573,9 @@ impl Store for ZooKeeper {
                 other => self.complain("look", other.to_string()),
             }
             self.look_again = Some(Instant::now() + LOOK_AGAIN);
+        }
+        if self.fence.is_some() && !self.fired.is_empty() {
+            news.push(Event::Fired(std::mem::take(&mut self.fired).into_iter().collect()));
         }
         news
     }
@@ -677,20 +604,6 @@ pub(super) fn failed(path: &str, action: &'static str) -> impl FnOnce(ZkError) -
     move |source| match source {
         ZkError::SessionExpired | ZkError::Closed => StoreError::Away { why: source.to_string() },
         _ => StoreError::Node { path, action, source },
-    }
-}
-
-pub(super) fn delete(path: String) -> Operation {
-    Operation::Delete { path, version: -1 }
-}
-
-fn state_node(lead: &NewLead) -> StateNode {
-    StateNode {
-        controller_epoch: lead.led.controller_epoch,
-        leader: lead.led.leader.map_or(-1, |leader| leader.0),
-        leader_epoch: lead.leader_epoch,
-        isr: lead.led.isr.iter().map(|id| id.0).collect(),
-        recovering: lead.led.recovering,
     }
 }
 

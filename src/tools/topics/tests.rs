@@ -2,7 +2,7 @@
 //! printed for the same arguments against its own broker.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 
 use tokio::sync::oneshot;
@@ -16,6 +16,7 @@ use crate::metadata::embedded::{Embedded, Owner};
 use crate::metadata::{Answer, DirectoryFacts, Question};
 use crate::metadata::{Broker, Cluster, Endpoint, Image, NewReplica, Replicas, SharedImage};
 use crate::reactor::disk::OsDisk;
+use crate::replication::{Answered, Term};
 use crate::wire::frame;
 use crate::wire::header::{RequestHeader, begin_response};
 use crate::wire::primitive::Reader;
@@ -48,8 +49,14 @@ impl Replicas for Always {
         answer(())
     }
 
-    fn lead(&self, _: Vec<(Home, LeaderEpoch)>) -> oneshot::Receiver<()> {
+    fn begin_terms(&self, _: Vec<(Home, Term)>) -> oneshot::Receiver<()> {
         unreachable!("a broker that is alone holds no elections")
+    }
+
+    fn follow_brokers(&self, _: Arc<[(BrokerId, SocketAddr)]>) {}
+
+    fn answer_proposal(&self, _: Home, _: LeaderEpoch, _: Answered) {
+        unreachable!("a broker that is alone proposes nothing")
     }
 
     fn follow_settings(&self, _: Arc<Config>) {}
@@ -109,6 +116,8 @@ fn serve() -> Served {
         replicas,
         random: Box::new(random),
         requests,
+        proposals: tokio::sync::mpsc::unbounded_channel().1,
+        leaving: tokio::sync::mpsc::channel(1).1,
     };
     control_thread::spawn(parts).unwrap();
     std::thread::spawn(move || {
