@@ -271,6 +271,7 @@ impl<Z: Ensemble> Controller<Z> {
         change: impl Fn(&mut TopicNode),
     ) -> Result<bool, Lost> {
         let path = znode::topic(topic);
+        let mut is_first = true;
         loop {
             let Some(Some(read)) = self.ensemble.data(vec![path.clone()], true).await?.pop() else {
                 return Ok(false);
@@ -281,6 +282,10 @@ impl<Z: Ensemble> Controller<Z> {
             };
             change(&mut node);
             let data = node.onto(&path, &read.data).unwrap_or_else(|_| node.encode());
+            if !is_first && data == read.data {
+                return Ok(true); // it was written, and the answer lost
+            }
+            is_first = false;
             let set = Operation::SetData { path: path.clone(), data: Some(data), version: read.version };
             match self.write(vec![vec![set]]).await?.pop() {
                 Some(Err((_, ZkError::BadVersion))) => {} // changed since it was read

@@ -636,6 +636,20 @@ fn a_state_somebody_else_changed_meanwhile_is_read_again_and_written_once() {
 }
 
 #[test]
+fn a_write_whose_answer_was_lost_counts_once() {
+    let mut cluster = Cluster::led("3.9", &[1, 2, 3]);
+    cluster.zookeeper.resend_each(1);
+    cluster.make_topic("t", &[&[2, 1, 3], &[1, 2, 3]]);
+    assert_eq!(cluster.lead("t", 0), (2, 0, vec![2, 1, 3], 0));
+    cluster.goes(2);
+    assert_eq!(cluster.lead("t", 0), (1, 1, vec![1, 3], 1));
+    assert_eq!(cluster.lead("t", 1), (1, 1, vec![1, 3], 1));
+    assert_eq!(cluster.alter(1, "t", 0, &[1]).topics[0].partitions[0].error_code, 0);
+    assert_eq!(cluster.lead("t", 0), (1, 1, vec![1], 2));
+    cluster.check();
+}
+
+#[test]
 fn a_deposed_controller_writes_nothing_and_says_so() {
     let mut cluster = Cluster::led("3.9", &[1, 2, 3]);
     cluster.make_topic("t", &[&[2, 1, 3]]);
@@ -947,14 +961,16 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Through any series of events the controller's knowledge, ZooKeeper's and the brokers' agree once nothing moves, a
+    /// Through any series of events, and with answers of ZooKeeper lost on the way, the controller's knowledge, ZooKeeper's and the brokers' agree once nothing moves, a
     /// leader is always in sync and alive, and no in-sync set is ever empty.
     #[test]
     fn everybody_agrees_after_any_series_of_events(
         steps in proptest::collection::vec(step(), 0..60),
         protocol in 0usize..4,
+        resend_each in 0usize..4,
     ) {
         let mut cluster = Cluster::led(PROTOCOLS[protocol], &[1, 2, 3, 4]);
+        cluster.zookeeper.resend_each(resend_each);
         let alters = cluster.protocol >= Version::parse("2.7-IV2").unwrap();
         cluster.make_topic("a", &[&[1, 2, 3], &[2, 3, 4], &[3, 4, 1], &[4, 1]]);
         for step in steps {

@@ -4,7 +4,7 @@
 //! carried out. Operations are done when they are asked for, one after the other, so a future of it is ready at once (`now`).
 //! A hook sees each multi before it is done and may change the tree first, as another session would.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
@@ -246,7 +246,8 @@ impl Tree {
 pub struct ModelledZooKeeper {
     tree: Rc<RefCell<Tree>>,
     hook: Rc<RefCell<Option<Hook>>>,
-    multis: Rc<RefCell<usize>>,
+    multis: Rc<Cell<usize>>,
+    resends: Rc<Cell<usize>>,
     session: i64,
 }
 
@@ -260,7 +261,13 @@ impl ModelledZooKeeper {
     /// An empty tree, seen by this session.
     pub fn new(session: i64) -> ModelledZooKeeper {
         let tree = Rc::new(RefCell::new(Tree::default()));
-        ModelledZooKeeper { tree, hook: Rc::default(), multis: Rc::default(), session }
+        ModelledZooKeeper {
+            tree,
+            hook: Rc::default(),
+            multis: Rc::default(),
+            resends: Rc::default(),
+            session,
+        }
     }
 
     /// Another session with the same tree.
@@ -279,12 +286,18 @@ impl ModelledZooKeeper {
     /// Called before each multi of this session, with its number from 0 on.
     pub fn before_each_multi(&self, hook: impl FnMut(&mut Tree, usize) + 'static) {
         *self.hook.borrow_mut() = Some(Box::new(hook));
-        *self.multis.borrow_mut() = 0;
+        self.multis.set(0);
+    }
+
+    /// Of every session of this tree, each `every`th multi is sent twice, because the connection broke before the first
+    /// answer came. 0: none is.
+    pub fn resend_each(&self, every: usize) {
+        self.resends.set(every);
     }
 
     /// How many multis this session sent since it began, or since the hook was set.
     pub fn multi_count(&self) -> usize {
-        *self.multis.borrow()
+        self.multis.get()
     }
 
     /// The paths whose watches of this session fired, in the order they did.
@@ -322,12 +335,16 @@ impl Ensemble for ModelledZooKeeper {
     async fn multi(&mut self, multis: Vec<Vec<Operation>>) -> Result<Vec<Outcome>, Lost> {
         let mut outcomes = Vec::with_capacity(multis.len());
         for operations in multis {
-            let number = *self.multis.borrow();
-            *self.multis.borrow_mut() += 1;
+            let number = self.multis.get();
+            self.multis.set(number + 1);
             if let Some(hook) = self.hook.borrow_mut().as_mut() {
                 hook(&mut self.tree.borrow_mut(), number);
             }
-            outcomes.push(self.tree().multi(self.session, &operations));
+            let mut outcome = self.tree().multi(self.session, &operations);
+            if self.resends.get() > 0 && number.is_multiple_of(self.resends.get()) {
+                outcome = self.tree().multi(self.session, &operations);
+            }
+            outcomes.push(outcome);
         }
         Ok(outcomes)
     }
