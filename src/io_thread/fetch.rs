@@ -53,8 +53,9 @@ pub(super) struct ColdRead {
 
 impl IoLoop {
     pub(super) fn flag(&mut self, id: FetchSetId, entry: u32) {
+        // Also one that was flagged before: what waits may have been too little until now.
         if let Some(set) = self.sets.get_mut(&id)
-            && set.flag(entry)
+            && (set.flag(entry) || set.waiting.is_some())
         {
             self.wake(id);
         }
@@ -312,19 +313,20 @@ impl IoLoop {
         part.high_watermark = log.high_watermark();
         part.last_stable_offset = log.last_stable_offset();
         part.log_start_offset = log.start_offset();
-        if entry.offset < log.start_offset() || entry.offset > log.end_offset() {
-            part.error = ErrorCode::OffsetOutOfRange;
-            return Ok((part, false));
-        }
         if entry.max_bytes < 0 {
             part.error = ErrorCode::UnknownServerError;
             return Ok((part, false));
         }
+        // First where the logs part: a follower that has more than this one is cut there, not at this one's end.
         if entry.last_fetched_epoch >= 0 && parts_from(log, entry.last_fetched_epoch, entry.offset) {
             part.diverging = end_of_epoch(log, entry.last_fetched_epoch);
             if part.diverging.is_none() {
                 part.error = ErrorCode::OffsetOutOfRange;
             }
+            return Ok((part, false));
+        }
+        if entry.offset < log.start_offset() || entry.offset > log.end_offset() {
+            part.error = ErrorCode::OffsetOutOfRange;
             return Ok((part, false));
         }
         let limit = match reader {

@@ -200,7 +200,7 @@ impl IoLoop {
             if committed >= end || !alone {
                 for (set, entry) in &partition.watchers {
                     if let Some(set_state) = self.sets.get_mut(set)
-                        && set_state.flag(*entry)
+                        && (set_state.flag(*entry) || set_state.waiting.is_some())
                         && !std::mem::replace(&mut set_state.woken, true)
                     {
                         self.woken.push(*set);

@@ -214,7 +214,9 @@ impl IoLoop {
         let Some(partition) = partition_mut(&mut self.partitions, slot) else { return };
         let rules = self.cluster.rules(partition);
         let Role::Leads(leader) = &mut partition.role else { return };
-        let proposal = leader.propose_shrinkage(partition.log.end_offset(), &rules, now);
+        let proposal = leader
+            .propose_shrinkage(partition.log.end_offset(), &rules, now)
+            .or_else(|| leader.propose_growth_of_any(partition.log.high_watermark(), self.cluster.lives()));
         self.propose(slot, proposal);
         // Who lags no longer counts among those that may join.
         self.advance(slot, now);
@@ -256,8 +258,16 @@ impl IoLoop {
         if let Answered::Set { isr, .. } = &answered {
             tracing::info!(topic = %partition.topic, partition = partition.number, isr = ?isr.iter().map(|id| id.0).collect::<Vec<_>>(), "the in-sync set is now");
         }
+        let is_set = matches!(answered, Answered::Set { .. });
         leader.on_answer(answered);
         self.advance(slot, now);
+        if is_set
+            && let Some(partition) = partition_mut(&mut self.partitions, slot)
+            && let Role::Leads(leader) = &mut partition.role
+        {
+            let next = leader.propose_growth_of_any(partition.log.high_watermark(), self.cluster.lives());
+            self.propose(slot, next);
+        }
         // Who was not enough in sync for acks=all is now, or is not any more; who is far enough may ask again with its next fetch.
         self.refuse_without_quorum(slot);
     }

@@ -199,6 +199,19 @@ impl Leader {
         self.propose(isr)
     }
 
+    /// The same for whichever follower may join: one that came up to the end while another proposal was under way, and has had nothing
+    /// to fetch since, is not heard of again.
+    pub fn propose_growth_of_any(
+        &mut self,
+        high_watermark: Offset,
+        is_live: impl Fn(BrokerId) -> bool,
+    ) -> Option<Proposal> {
+        let outside = |id: &BrokerId| !self.isr.contains(id);
+        let outside: Vec<BrokerId> =
+            self.followers.iter().map(|follower| follower.id).filter(outside).collect();
+        outside.into_iter().find_map(|id| self.propose_growth(id, high_watermark, &is_live))
+    }
+
     /// Asks for a set without those that have not been as far as this leader for too long. To be called every half of
     /// `lag_ms_max`.
     pub fn propose_shrinkage(&mut self, leader_end: Offset, rules: &Rules, now: Instant) -> Option<Proposal> {
@@ -323,6 +336,26 @@ mod tests {
         assert_eq!(watermark(&leader, 120, 110, 3), 110, "it counts as if it were in");
         leader.on_answer(Answered::Refused);
         assert_eq!(leader.isr(), &ALL[..2]);
+    }
+
+    #[test]
+    fn who_came_up_while_another_proposal_was_under_way_joins_when_that_is_answered() {
+        let mut leader = leader(&ALL);
+        fetch(&mut leader, 2, 101, 110, 1);
+        fetch(&mut leader, 3, 101, 110, 1);
+        let shrinkage = leader.propose_shrinkage(Offset(110), &RULES, at(5000)).unwrap();
+        assert_eq!(shrinkage.isr, ALL[..1]);
+        for follower in [2, 3] {
+            fetch(&mut leader, follower, 110, 110, 5001);
+            assert_eq!(leader.propose_growth(BrokerId(follower), Offset(110), |_| true), None);
+        }
+        leader.on_answer(Answered::Set { isr: shrinkage.isr, partition_epoch: 8 });
+        for (isr, partition_epoch) in [(&ALL[..2], 9), (&ALL[..], 10)] {
+            let growth = leader.propose_growth_of_any(Offset(110), |_| true).unwrap();
+            assert_eq!(growth.isr, isr);
+            leader.on_answer(Answered::Set { isr: growth.isr, partition_epoch });
+        }
+        assert_eq!(leader.propose_growth_of_any(Offset(110), |_| true), None);
     }
 
     #[test]
