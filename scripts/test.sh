@@ -97,6 +97,8 @@ if [ "$long" = yes ]; then
   RINGDAW_FUZZ_ROUNDS=1000000 counted 3600 hostile cargo test --locked --test protocol hostile
   counted 3600 scenarios-one-broker env RINGDAW_SCENARIO_LONG=1 RINGDAW_SCENARIO_TABLE="$logs/scenarios.txt" \
     cargo test --locked --test scenarios one_broker
+  counted 3600 scenarios-cluster env RINGDAW_SCENARIO_TABLE="$logs/scenarios.txt" \
+    cargo test --locked --test scenarios -- --ignored a_cluster
   counted 3600 scenarios-java env RINGDAW_SCENARIO_TABLE="$logs/scenarios.txt" \
     cargo test --locked --test scenarios -- --ignored java
 fi

@@ -108,6 +108,20 @@ fn one_broker_keeps_its_promises() {
     judge_all(&ended.collect::<Vec<_>>());
 }
 
+/// The stories of a cluster that are short enough for CI.
+#[test]
+fn three_brokers_keep_their_promises_when_leaders_are_killed_and_all_are_restarted() {
+    const NAME: &str = "three_brokers_keep_their_promises_when_leaders_are_killed_and_all_are_restarted";
+    if let Some(why) = zookeeper::missing() {
+        return skip(NAME, &why);
+    }
+    let short = ["f01-leader-killed", "f04-rolling-restart"];
+    let scripts: Vec<Script> =
+        scripts().into_iter().filter(|script| short.contains(&&*script.name)).collect();
+    assert_eq!(scripts.len(), short.len());
+    play_all(NAME, Subject::Ringdaw, &scripts);
+}
+
 #[test]
 #[ignore = "minutes; scripts/test.sh --long plays it"]
 fn a_cluster_keeps_its_promises() {
