@@ -11,6 +11,12 @@ use outside::zookeeper::{Ensemble, missing};
 use outside::zookeeper_cluster::{Shell, produce, settings, values, wait};
 use outside::{Folder, java, skip};
 use ringdaw::metadata::zookeeper::jute::Mode;
+use ringdaw::wire::message::Message;
+use ringdaw::wire::message::leader_and_isr::{
+    LeaderAndIsrRequest, LeaderAndIsrRequestPartitionState, LeaderAndIsrRequestTopicState,
+    LeaderAndIsrResponse,
+};
+use ringdaw::wire::primitive::{Reader, Uuid};
 use serde_json::json;
 
 #[test]
@@ -531,5 +537,62 @@ fn a_broker_outlives_its_zookeeper_and_its_session() {
     assert_eq!(produce(&mut client, "by-hand", 0, "b"), 0);
     assert_eq!(produce(&mut client, "t", 0, "after"), 2);
     assert_eq!(client.create_topic("newest", 1, &[]).expect("CreateTopics"), 0);
+    broker.stop();
+}
+
+/// Anybody who reaches the broker can claim to be its controller.
+#[test]
+fn what_no_controller_can_mean_is_refused_and_harms_nothing() {
+    const NAME: &str = "what_no_controller_can_mean_is_refused_and_harms_nothing";
+    if let Some(why) = missing() {
+        return skip(NAME, &why);
+    }
+    let folder = Folder::new("zk-impostor");
+    let ensemble = Ensemble::start(folder.path(), 1);
+    let connect = format!("{}/k", ensemble.connect());
+    let broker = Broker::start(&folder.join("one"), &settings(&connect, &[]));
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(client.create_topic("t", 1, &[]).expect("CreateTopics"), 0);
+    assert_eq!(produce(&mut client, "t", 0, "one"), 0);
+    let mut tell = |controller_epoch: i32, broker_epoch: i64, topic: &str, partition: i32| {
+        let state = LeaderAndIsrRequestPartitionState {
+            partition_index: partition,
+            leader: 1,
+            leader_epoch: 7,
+            isr: vec![1].into(),
+            replicas: vec![1].into(),
+            is_new: true,
+            ..Default::default()
+        };
+        let states = LeaderAndIsrRequestTopicState {
+            topic_name: topic,
+            topic_id: Uuid([7; 16]),
+            partition_states: vec![state].into(),
+        };
+        let request = LeaderAndIsrRequest {
+            controller_id: 1,
+            controller_epoch,
+            broker_epoch,
+            topic_states: vec![states].into(),
+            ..Default::default()
+        };
+        // Both headers end with the tagged fields of flexible versions: none.
+        let mut body = vec![0];
+        request.encode(&mut body, 7);
+        let answer = client.call(LeaderAndIsrRequest::KEY, 7, &body).expect("an answer");
+        let answer = LeaderAndIsrResponse::decode(&mut Reader::new(&answer[1..]), 7).expect("LeaderAndIsr");
+        let first = answer.topics.first().and_then(|topic| topic.partition_errors.first());
+        (answer.error_code, first.map(|partition| partition.error_code))
+    };
+    assert_eq!(tell(0, -1, "t", 0), (11, None), "STALE_CONTROLLER_EPOCH");
+    assert_eq!(tell(1, 0, "t", 0), (77, None), "STALE_BROKER_EPOCH");
+    assert_eq!(tell(1, -1, "../outside", 0), (0, Some(17)), "INVALID_TOPIC_EXCEPTION");
+    assert_eq!(tell(1, -1, "many", i32::MAX), (0, Some(3)), "UNKNOWN_TOPIC_OR_PARTITION");
+    assert_eq!(tell(1, -1, "many", -1), (0, Some(3)), "UNKNOWN_TOPIC_OR_PARTITION");
+    assert_eq!(tell(1, -1, "t", 0), (0, Some(103)), "INCONSISTENT_TOPIC_ID");
+    assert!(!folder.join("one/outside-0").exists() && !folder.join("one/data/many-0").exists());
+    let mut client = broker.client().expect("a connection");
+    assert_eq!(produce(&mut client, "t", 0, "two"), 1);
+    assert_eq!(values(&mut client, "t", 0), ["one", "two"]);
     broker.stop();
 }

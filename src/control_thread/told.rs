@@ -9,12 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::create_topics::PARTITIONS_MAX;
 use crate::api::told::{self, DURING_DELETION, Stopped, ToldPartition, ToldTopic, Voice};
 use crate::config::Overrides;
 use crate::control_thread::control::Control;
 use crate::ids::{BrokerId, Home};
 use crate::metadata::fresh_id::{stand_in_id, told as told_id};
 use crate::metadata::publish;
+use crate::metadata::topic_name;
 use crate::metadata::{
     Broker, Change, Cluster, Difference, Endpoint, Image, Led, NewLead, NewReplica, Placement, Store,
     StoredTopic,
@@ -146,9 +148,12 @@ impl<S: Store> Control<S> {
             let mut partitions = Vec::new();
             for (told, outcome) in topic.partitions.iter().zip(outcomes) {
                 let term = self.term_of(&topic.name, told.partition);
-                *outcome = if is_other {
+                *outcome = if topic_name::check(&topic.name).is_err() {
+                    // It would be the name of a directory.
+                    ErrorCode::InvalidTopicException
+                } else if is_other {
                     ErrorCode::InconsistentTopicId
-                } else if !told.replicas.contains(&this) || told.partition < 0 {
+                } else if !told.replicas.contains(&this) || !can_be(told.partition) {
                     ErrorCode::UnknownTopicOrPartition
                 } else if term.is_some_and(|term| told.leader_epoch <= term) {
                     ErrorCode::StaleControllerEpoch
@@ -256,7 +261,7 @@ impl<S: Store> Control<S> {
 
     /// Requests to several brokers overtake what leaders do themselves: only what is later counts.
     fn is_news(&self, topic: &Arc<str>, told: &ToldPartition) -> bool {
-        if told.partition < 0 {
+        if !can_be(told.partition) || topic_name::check(topic).is_err() {
             return false;
         }
         let Some(stored) = self.store.state().topic_named(topic) else { return true };
@@ -489,6 +494,11 @@ impl<S: Store> Control<S> {
             }
         }
     }
+}
+
+/// Whether a topic can have a partition of this number: whoever can reach the broker can say what a controller says.
+fn can_be(partition: i32) -> bool {
+    (0..PARTITIONS_MAX).contains(&i64::from(partition))
 }
 
 fn leader_of(told: &ToldPartition) -> Option<BrokerId> {
