@@ -10,10 +10,11 @@ use crate::api::command::{
 };
 use crate::clock::Instant;
 use crate::config::FetchEngine;
-use crate::ids::Offset;
+use crate::ids::{BrokerId, Offset};
 use crate::io_thread::answer::end_of_epoch;
 use crate::io_thread::fetch_set::{self, FetchSet, Reading, Waiting};
 use crate::io_thread::lookup::{self, InMemory, LookUp, Missing};
+use crate::io_thread::partition::Role;
 use crate::io_thread::{
     COLD_BYTES_MAX, Due, IoLoop, LOOKUPS_MAX, directory, epoch_error, partition_mut, token, tokens,
 };
@@ -25,12 +26,21 @@ use crate::wire::error_code::ErrorCode;
 /// Who reads, and so how far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// All there is.
-    Follower,
+    /// All there is, if the broker has a replica.
+    Follower(BrokerId),
     /// To the last stable offset.
     Committed,
     /// To the high watermark.
     Consumer,
+}
+
+/// What a broker is told that fetches as a follower and has no replica (contract 5.7).
+fn not_a_replica(reader: Reader, role: &Role, leader_epoch: i32) -> Option<ErrorCode> {
+    let Reader::Follower(id) = reader else { return None };
+    let follows = matches!(role, Role::Leads(leader) if leader.has_follower(id));
+    let error =
+        if leader_epoch >= 0 { ErrorCode::UnknownLeaderEpoch } else { ErrorCode::NotLeaderOrFollower };
+    (!follows).then_some(error)
 }
 
 /// Whether a log whose last epoch is `epoch` and that ends at `end` has what this one does not (KIP-595, contract 5.7).
@@ -179,7 +189,7 @@ impl IoLoop {
             }
             let first = bytes == 0 && waiting.at_least_one;
             let reader = match set.replica {
-                Some(_) => Reader::Follower,
+                Some(id) => Reader::Follower(id),
                 None if waiting.read_committed => Reader::Committed,
                 None => Reader::Consumer,
             };
@@ -203,7 +213,7 @@ impl IoLoop {
                 || part.log_start_offset != entry.told_log_start;
             let readable = match reader {
                 // Whatever of it there is was found.
-                Reader::Follower => entry.offset.plus(i64::from(length > 0)),
+                Reader::Follower(_) => entry.offset.plus(i64::from(length > 0)),
                 Reader::Committed => part.last_stable_offset,
                 Reader::Consumer => part.high_watermark,
             };
@@ -300,7 +310,8 @@ impl IoLoop {
             return Ok((part, false));
         };
         let refusal = epoch_error(entry.leader_epoch, partition.leader_epoch)
-            .or_else(|| (!partition.leads()).then_some(ErrorCode::NotLeaderOrFollower));
+            .or_else(|| (!partition.leads()).then_some(ErrorCode::NotLeaderOrFollower))
+            .or_else(|| not_a_replica(reader, &partition.role, entry.leader_epoch));
         if let Some(error) = refusal {
             part.error = error;
             return Ok((part, false));
@@ -330,7 +341,7 @@ impl IoLoop {
             return Ok((part, false));
         }
         let limit = match reader {
-            Reader::Follower => log.end_offset(),
+            Reader::Follower(_) => log.end_offset(),
             Reader::Committed => part.last_stable_offset,
             Reader::Consumer => part.high_watermark,
         };

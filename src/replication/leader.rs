@@ -149,6 +149,10 @@ impl Leader {
         }
     }
 
+    pub fn has_follower(&self, id: BrokerId) -> bool {
+        self.followers.iter().any(|follower| follower.id == id)
+    }
+
     /// The end of the log when the term began.
     pub fn epoch_start(&self) -> Offset {
         self.epoch_start
